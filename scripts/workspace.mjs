@@ -1,0 +1,52 @@
+// The workspace's own part of the preparation: pnpm, node_modules, compiled packages. Each step is skipped when it was
+// done for the same inputs. Nothing is installed outside the repository.
+
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Missing, note, root, run } from './step.mjs'
+
+const stamp = join(root, 'node_modules', '.ovfs-installed')
+const tools = join(root, '.cache', 'tools')
+
+/** package.json's `engines` say the same; npm only warns. */
+export function ensureNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major > 20 || (major === 20 && minor >= 19)) return
+  throw new Missing(`Node ${process.versions.node} is too old: ovfs needs Node 20.19 or newer (https://nodejs.org)`)
+}
+
+/** Installs exactly what the lockfile names, unless node_modules already holds it. */
+export function ensureInstalled() {
+  const hash = createHash('sha256').update(process.version)
+  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json']) hash.update(readFileSync(join(root, file)))
+  const wanted = hash.digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  const [command, ...args] = pnpm()
+  note('installing dependencies')
+  run(command, [...args, 'install', '--frozen-lockfile'], { env: { ...process.env, CI: 'true' } })
+  writeFileSync(stamp, wanted)
+}
+
+/** Compiles every package and the demo; the compiler itself knows what is stale. */
+export function build() {
+  run(join(root, 'node_modules', '.bin', 'tsc'), ['-b', 'packages/cli', 'tests/demo'])
+}
+
+/** The command that runs the right pnpm: the one on the PATH if its version fits, else one of our own in .cache. */
+function pnpm() {
+  const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const wanted = /^pnpm@([\d.]+)/.exec(packageManager ?? '')?.[1] ?? '12'
+  const fits = command => {
+    const { stdout } = spawnSync(command, ['--version'], { cwd: root, encoding: 'utf8' })
+    return stdout?.trim() === wanted || stdout?.startsWith(`${wanted}.`)
+  }
+  if (fits('pnpm')) return ['pnpm']
+  const own = join(tools, 'node_modules', '.bin', 'pnpm')
+  if (!fits(own)) {
+    note(`fetching pnpm ${wanted}`)
+    run('npm', ['install', '--prefix', tools, '--no-save', '--no-audit', '--no-fund', `pnpm@${wanted}`])
+  }
+  return [own]
+}

@@ -1,0 +1,262 @@
+// A Linux guest in QEMU with virtio-fs shares: boots, runs a script, gives back what it printed and its exit status.
+// Script output and kernel log arrive on separate serial lines (see init.ts), so output is exact, byte for byte.
+// Runs without KVM and without root. Needs what scripts/prepare.mjs provides.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { accessSync, constants, rmSync, writeFileSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { type CpioEntry, cpioArchive } from './cpio.ts'
+import { SAYS } from './init.ts'
+import { baseInitramfs, guestFiles } from './initramfs.ts'
+import { ended, ownProcess } from './process.ts'
+import { Qmp } from './qmp.ts'
+
+export interface Share {
+  /** Where a vhost-user back-end listens. It must listen before the guest starts: QEMU connects once. */
+  socketPath: string
+  tag: string
+  /** Where /init mounts it; `null` leaves the mount to the script. Default: `/mnt/` and the tag. */
+  mountPoint?: string | null
+  /** Default 1024: with QEMU's own 128 a request is limited to 124 pages. */
+  queueSize?: number
+}
+
+export interface GuestOptions {
+  shares: readonly Share[]
+  /** Run by busybox sh. `host TEXT` in it calls `onCall` here and fails if that rejects. */
+  script: string
+  timeoutMs: number
+  onCall?: (text: string) => Promise<void>
+  /** More files for the guest's root, by path without the leading slash. */
+  files?: Readonly<Record<string, string | Uint8Array>>
+  memoryMiB?: number
+  cpus?: number
+  kernelArgs?: string
+  /** Let a guest that reboots boot again, which runs the script again. Without it a reboot is the end. */
+  reboots?: boolean
+}
+
+export interface GuestResult {
+  /** What the script wrote to stdout and stderr, in order. */
+  output: string
+  /** The exit status of the script; that of the last boot if there were several. */
+  exitCode: number
+  boots: number
+}
+
+/** The guest did not come to a regular end; the message holds what the guest said. */
+export class GuestError extends Error {
+  override name = 'GuestError'
+}
+
+/** Names what a guest needs and this machine lacks; undefined when a guest can be started. */
+export function missingForGuest(): string | undefined {
+  if (process.arch !== 'x64') return 'an x86-64 machine'
+  if (guestFiles() === undefined) return 'the guest kernel (node scripts/prepare.mjs --guest)'
+  const dirs = (process.env.PATH ?? '').split(':')
+  return dirs.some(dir => usable(join(dir, QEMU), constants.X_OK)) ? undefined : 'qemu-system-x86_64'
+}
+
+/** Boots, waits for the end. Rejects with GuestError on a panic, on a failing mount, and when the time is up. */
+export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
+  return (await Guest.start(options)).end()
+}
+
+const QEMU = 'qemu-system-x86_64'
+
+export class Guest {
+  readonly qmp: Qmp
+  #qemu: ChildProcess
+  #options: GuestOptions
+  #output: Buffer[] = []
+  #log = ''
+  #stderr = ''
+  #scanned = 0
+  #boots = 0
+  #exitCode: number | undefined
+  #failure: string | undefined
+  #watchers = new Set<() => void>()
+  #ended: Promise<void>
+
+  static async start(options: GuestOptions): Promise<Guest> {
+    const dir = await mkdtemp(join(tmpdir(), 'ovfs-guest-'))
+    const initrd = join(dir, 'initramfs.cpio')
+    const files = guestFiles()
+    if (files === undefined) throw new GuestError(`no guest without ${missingForGuest()}`)
+    writeFileSync(initrd, Buffer.concat([baseInitramfs(files), cpioArchive(bootFiles(options))]))
+    const qemu = spawn(QEMU, qemuArguments(options, files.kernel, initrd), {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    })
+    return new Guest(ownProcess(qemu), options, () => rmSync(dir, { recursive: true, force: true }))
+  }
+
+  private constructor(qemu: ChildProcess, options: GuestOptions, cleanUp: () => void) {
+    this.#qemu = qemu
+    this.#options = options
+    const [, , , console, script, monitor] = qemu.stdio as unknown as Duplex[]
+    this.qmp = new Qmp(monitor!)
+    qemu.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text
+    })
+    console!.setEncoding('latin1').on('data', (text: string) => {
+      this.#log += text
+      this.#readLog()
+      this.#notify()
+    })
+    script!.on('data', (chunk: Buffer) => {
+      this.#output.push(chunk)
+      this.#notify()
+    })
+    // A socket to a killed QEMU ends with an error; its exit is what counts.
+    for (const socket of [console!, script!]) socket.on('error', () => {})
+    const timer = setTimeout(() => this.#fail(`time is up after ${options.timeoutMs} ms`), options.timeoutMs)
+    this.#ended = ended(qemu).then(() => {
+      clearTimeout(timer)
+      cleanUp()
+      this.#notify()
+    })
+  }
+
+  get pid(): number {
+    return this.#qemu.pid!
+  }
+
+  get output(): string {
+    return Buffer.concat(this.#output).toString('utf8')
+  }
+
+  get kernelLog(): string {
+    return this.#log
+  }
+
+  /** Waits until the script's output matches; rejects if the guest ends before. */
+  async outputs(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const found = pattern.exec(this.output)
+      if (found !== null) return found
+      if (this.#qemu.exitCode !== null || this.#qemu.signalCode !== null) {
+        throw this.#error(`ended before it printed ${pattern}`)
+      }
+      await new Promise<void>(resolve => this.#watchers.add(resolve))
+    }
+  }
+
+  /** Waits for the guest to power off. */
+  async end(): Promise<GuestResult> {
+    await this.#ended
+    if (this.#failure !== undefined) throw this.#error(this.#failure)
+    if (this.#exitCode === undefined) throw this.#error('ended without an exit status')
+    return { output: this.output, exitCode: this.#exitCode, boots: this.#boots }
+  }
+
+  /** SIGKILL: what a crash of the VMM looks like to a back-end. Nothing happens if the guest has ended. */
+  async kill(): Promise<void> {
+    this.#qemu.kill('SIGKILL')
+    await this.#ended
+  }
+
+  #fail(reason: string): void {
+    this.#failure ??= reason
+    this.#qemu.kill('SIGKILL')
+  }
+
+  #error(reason: string): GuestError {
+    const parts = [`guest: ${reason}`]
+    const tail = (title: string, text: string) => {
+      if (text.trim() !== '') parts.push(`--- ${title}`, text.trim().split('\n').slice(-40).join('\n'))
+    }
+    tail('output', this.output)
+    tail('kernel log', this.#log)
+    tail('qemu', this.#stderr)
+    return new GuestError(parts.join('\n'))
+  }
+
+  #notify(): void {
+    const watchers = [...this.#watchers]
+    this.#watchers.clear()
+    for (const resolve of watchers) resolve()
+  }
+
+  #readLog(): void {
+    const end = this.#log.lastIndexOf('\n')
+    if (end < this.#scanned) return
+    const lines = this.#log.slice(this.#scanned, end).split('\n')
+    this.#scanned = end + 1
+    for (const line of lines) {
+      if (line.includes('Kernel panic - not syncing')) this.#fail('the kernel panicked')
+      const said = line.indexOf(SAYS)
+      if (said >= 0) this.#hear(line.slice(said + SAYS.length).trim())
+    }
+  }
+
+  #hear(line: string): void {
+    const [verb, ...words] = line.split(' ')
+    const text = words.join(' ')
+    if (verb === 'boot') this.#boots++
+    else if (verb === 'exit') this.#exitCode = Number(text)
+    else if (verb === 'fail') this.#failure ??= text
+    else if (verb === 'call') this.#answer(text)
+  }
+
+  #answer(call: string): void {
+    const { onCall } = this.#options
+    const script = this.#qemu.stdio[4] as Duplex
+    const reply = (text: string) => script.write(`${text.replaceAll('\n', ' ')}\n`)
+    if (onCall === undefined) {
+      reply('nobody answers calls')
+      return
+    }
+    onCall(call).then(
+      () => reply('ok'),
+      (error: unknown) => reply(`${error instanceof Error ? error.message : error}`),
+    )
+  }
+}
+
+/** QEMU's arguments; also what the interactive guest of `npm start` uses, with its script line on the terminal. */
+export function qemuArguments(
+  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'kernelArgs' | 'reboots'>,
+  kernel: string,
+  initrd: string,
+  terminal = false,
+): string[] {
+  const { memoryMiB = 512, cpus = 1, kernelArgs = '', reboots = false } = options
+  const append = 'console=ttyS0 loglevel=4 panic=-1 printk.devkmsg=on tsc=reliable no_timer_check'
+  return [
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-cpu', 'max'],
+    // Not KVM even where it exists: a nested one that half works fails differently on each machine.
+    ...['-accel', 'tcg', '-smp', String(cpus)],
+    ...['-m', `${memoryMiB}M`, '-object', `memory-backend-memfd,id=ram,size=${memoryMiB}M,share=on`],
+    ...['-numa', 'node,memdev=ram'],
+    ...['-kernel', kernel, '-initrd', initrd, '-append', `${append} ${kernelArgs}`],
+    ...['-chardev', terminal ? 'null,id=console' : 'socket,id=console,fd=3'],
+    ...['-chardev', terminal ? 'stdio,id=script,mux=on,signal=off' : 'socket,id=script,fd=4'],
+    ...(terminal ? ['-mon', 'script'] : ['-chardev', 'socket,id=monitor,fd=5', '-mon', 'monitor,mode=control']),
+    ...['-serial', 'chardev:console', '-serial', 'chardev:script'],
+    ...(reboots ? [] : ['-no-reboot']),
+    ...options.shares.flatMap(({ socketPath, tag, queueSize = 1024 }, index) => [
+      ...['-chardev', `socket,id=share${index},path=${socketPath.replaceAll(',', ',,')}`],
+      ...['-device', `vhost-user-fs-pci,chardev=share${index},tag=${tag},queue-size=${queueSize}`],
+    ]),
+  ]
+}
+
+/** What this boot adds to the base archive. */
+export function bootFiles({ shares, script, files = {} }: Pick<GuestOptions, 'shares' | 'script' | 'files'>): CpioEntry[] {
+  const mounted = shares.filter(share => share.mountPoint !== null)
+  const lines = mounted.map(({ tag, mountPoint = `/mnt/${tag}` }) => `${tag} ${mountPoint}\n`)
+  const all = { 'guest/shares': lines.join(''), 'guest/script': script, ...files }
+  return Object.entries(all).map(([path, data]) => ({ path, kind: 'file', data: Buffer.from(data as string) }))
+}
+
+function usable(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,47 @@
+// The guest's /init. Two serial lines lead to the host: the kernel's console on ttyS0, and ttyS1, which belongs to the
+// script alone. What /init itself has to say goes through the kernel log, whose lines nothing can interleave:
+//   ovfs-guest: boot          user space runs
+//   ovfs-guest: fail TEXT     something before the script went wrong
+//   ovfs-guest: call TEXT     the script asks the host to do something (`host TEXT`) and waits for a line on ttyS1
+//   ovfs-guest: exit N        the script's exit status
+
+/** Prefix of every line in the kernel log that is meant for the host. */
+export const SAYS = 'ovfs-guest: '
+
+/** A share's line in /guest/shares is `tag mountpoint`. A file /guest/shell asks for a shell instead of the script. */
+export const INIT = `#!/bin/busybox sh
+export PATH=/bin HOME=/ TERM=linux
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+say() { echo "<1>${SAYS}$*" >/dev/kmsg; }
+stop() { poweroff -f; }
+fail() { say "fail $*"; stop; }
+say boot
+for module in /modules/*; do
+  insmod "$module" || fail "insmod $module"
+done
+stty -F /dev/ttyS1 raw -echo
+while read -r tag point; do
+  mkdir -p "$point"
+  mount -t virtiofs "$tag" "$point" 2>/tmp/mount || fail "mount $tag: $(cat /tmp/mount)"
+done </guest/shares
+cat >/bin/host <<'HOST'
+#!/bin/sh
+echo "<1>${SAYS}call $*" >/dev/kmsg
+read -r answer </dev/ttyS1
+[ "$answer" = ok ] || { echo "host $*: $answer" >&2; exit 1; }
+HOST
+chmod +x /bin/host
+if [ -e /guest/shell ]; then
+  stty -F /dev/ttyS1 sane $(cat /guest/shell)
+  setsid -c /bin/sh -l </dev/ttyS1 >/dev/ttyS1 2>&1
+else
+  sh /guest/script </dev/null >/dev/ttyS1 2>&1
+fi
+status=$?
+cd /
+while read -r tag point; do umount "$point"; done </guest/shares
+say "exit $status"
+stop
+`

@@ -1,0 +1,40 @@
+// Child processes of a test: none outlives it. Children are killed when this process exits, whatever the reason that
+// Node can see.
+
+import type { ChildProcess } from 'node:child_process'
+import type { Readable } from 'node:stream'
+
+const children = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
+/** Ties the child's life to this process. */
+export function ownProcess<T extends ChildProcess>(child: T): T {
+  children.add(child)
+  child.once('close', () => children.delete(child))
+  child.once('error', () => children.delete(child))
+  return child
+}
+
+/** Resolves when the child has ended and its output has been read; rejects if it could not be started. */
+export function ended(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('close', () => resolve())
+    child.once('error', reject)
+  })
+}
+
+/** Waits until the child has printed something that matches; rejects with all it printed if it ends before. */
+export function printed(child: ChildProcess, stream: Readable, pattern: RegExp): Promise<RegExpExecArray> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+      const found = pattern.exec(text)
+      if (found !== null) resolve(found)
+    })
+    child.once('error', reject)
+    child.once('close', () => reject(new Error(`${child.spawnfile} ended before it printed ${pattern}:\n${text}`)))
+  })
+}
