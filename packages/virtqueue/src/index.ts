@@ -1,1 +1,21 @@
-export {}
+// Split virtqueues over guest memory, both sides.
+
+export { Chain } from './chain.ts'
+export { DeviceQueue, type DeviceQueueOptions } from './device-queue.ts'
+export { DriverQueue, type DriverQueueOptions, type GuestBuffer } from './driver-queue.ts'
+export {
+  type DeviceFault,
+  type DriverFault,
+  type UsageFault,
+  VirtqueueError,
+  type VirtqueueErrorCode,
+} from './errors.ts'
+export { GuestMemory, type MemoryPiece, type MemoryRegion } from './guest-memory.ts'
+export {
+  MAX_RING_SIZE,
+  type RingAddresses,
+  VIRTIO_RING_F_EVENT_IDX,
+  VIRTIO_RING_F_INDIRECT_DESC,
+} from './ring-layout.ts'
+export { copyFromSpans, copyToSpans, fillSpans } from './span-copy.ts'
+export { Spans } from './spans.ts'

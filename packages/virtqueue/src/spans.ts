@@ -31,4 +31,12 @@ export class Spans {
     this.count = 0
     this.byteLength = 0
   }
+
+  /** Whether any span lies in one of these buffers. */
+  reaches(buffers: readonly ArrayBufferLike[]): boolean {
+    for (let i = 0; i < this.count; i++) {
+      if (buffers.includes(this.bytes[i]!.buffer)) return true
+    }
+    return false
+  }
 }

@@ -1,0 +1,111 @@
+// What the ring itself costs: driver and device take turns in one thread, so there are no wake-ups and no cache lines
+// change cores. 32 chains of 2 readable and 2 writable buffers in flight, each answered at once with a 16-byte header.
+// The device's share is timed around `drain`; its handler does the least that an answer needs.
+//
+//   npm run bench -w @ovfs/virtqueue        profile: node --cpu-prof bench/dist/ring.js
+
+import { type Chain, DeviceQueue, DriverQueue, GuestMemory } from '@ovfs/virtqueue'
+
+const DEPTH = 32
+const SIZE = 1024
+const SECONDS = Number(process.env.SECONDS ?? 2)
+const GUEST_BASE = 0x1_0000_0000
+const USER_BASE = 0x7f00_0000_0000
+
+function answer(chain: Chain): void {
+  const { writable } = chain
+  const view = writable.views[0]!
+  const at = writable.offsets[0]!
+  view.setUint32(at, writable.byteLength, true)
+  view.setUint32(at + 4, 0, true)
+  view.setUint32(at + 8, chain.readable.views[0]!.getUint32(chain.readable.offsets[0]!, true), true)
+  view.setUint32(at + 12, 0, true)
+  chain.complete(120)
+}
+
+function run(name: string, indirect: boolean, eventIdx: boolean): void {
+  const memory = new GuestMemory()
+  const size = 64 << 20
+  const pieces = [new ArrayBuffer(size)]
+  memory.addRegion({ guestAddress: GUEST_BASE, userAddress: USER_BASE, size, pieces })
+  let notifications = 0
+  const onError = (error: Error) => {
+    throw error
+  }
+  const driver = new DriverQueue(memory, {
+    size: SIZE,
+    address: GUEST_BASE,
+    eventIdx,
+    tableEntries: indirect ? 4 : 0,
+    onError,
+  })
+  const device = new DeviceQueue(memory, {
+    ...driver.ring,
+    base: 0,
+    eventIdx,
+    indirect,
+    notify: () => {
+      notifications++
+    },
+    onError,
+  })
+  driver.disableInterrupts()
+  const data = GUEST_BASE + (1 << 20)
+  for (let i = 0; i < DEPTH; i++) {
+    const at = data + i * 4096
+    driver.add(
+      [
+        { address: at, length: 40 },
+        { address: at + 64, length: 16 },
+      ],
+      [
+        { address: at + 128, length: 16 },
+        { address: at + 192, length: 104 },
+      ],
+      indirect,
+    )
+  }
+  driver.publish()
+  const again = (head: number) => driver.resubmit(head)
+
+  function rounds(seconds: number) {
+    let chains = 0
+    let drained = 0
+    let kicks = 0
+    const start = performance.now()
+    const end = start + seconds * 1000
+    let now = start
+    while (now < end) {
+      const before = performance.now()
+      device.drain(answer)
+      now = performance.now()
+      drained += now - before
+      chains += driver.collect(again)
+      driver.publish()
+      if (driver.kickNeeded()) kicks++
+    }
+    return { chains, drained, kicks, elapsed: now - start }
+  }
+
+  rounds(0.5)
+  notifications = 0
+  const { chains, drained, kicks, elapsed } = rounds(SECONDS)
+  const rate = (chains / elapsed / 1000).toFixed(2)
+  const deviceCost = ((drained * 1e6) / chains).toFixed(0)
+  const bothCost = ((elapsed * 1e6) / chains).toFixed(0)
+  console.log(
+    `${name.padEnd(24)} ${rate.padStart(6)} M chains/s  ${bothCost.padStart(4)} ns a chain, ` +
+      `device ${deviceCost.padStart(4)} ns  (${(kicks / chains).toFixed(3)} kicks, ` +
+      `${(notifications / chains).toFixed(3)} notifications a chain)`,
+  )
+}
+
+const only = process.argv[2]
+for (const [name, indirect, eventIdx] of [
+  ['direct', false, false],
+  ['direct, event-idx', false, true],
+  ['indirect', true, false],
+  ['indirect, event-idx', true, true],
+] as const) {
+  if (only === undefined || only === name) run(name, indirect, eventIdx)
+}
