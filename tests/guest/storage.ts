@@ -1,0 +1,66 @@
+// The storages that the guest suite runs on. Each is served to the guest by a daemon and seen from the host through an
+// OpenDAL operator of its own, so that what the guest wrote can be compared with what the storage holds.
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Operator } from 'opendal'
+import { startOvfs } from '../harness/daemon.ts'
+import { startS3 } from '../harness/s3.ts'
+import { startVirtiofsd } from '../harness/virtiofsd.ts'
+
+export interface Served {
+  readonly socketPath: string
+  /** The same storage, from the host. */
+  readonly host: Operator
+  stop(): Promise<void>
+}
+
+export async function serveFs(): Promise<Served> {
+  const dir = await folder()
+  const daemon = await startOvfs(`fs://${dir}`)
+  return {
+    socketPath: daemon.socketPath,
+    host: new Operator('fs', { root: dir }),
+    stop: async () => {
+      await daemon.stop()
+      await rm(dir, { recursive: true })
+    },
+  }
+}
+
+export async function serveS3(): Promise<Served> {
+  const server = await startS3()
+  const { bucket, access_key_id, secret_access_key, ...rest } = server.options
+  const query = new URLSearchParams(rest).toString()
+  const daemon = await startOvfs(`s3://${bucket}?${query}`, {
+    args: ['-o', 'access_key_id=env:KEY', '-o', 'secret_access_key=env:SECRET'],
+    env: { KEY: access_key_id, SECRET: secret_access_key },
+  })
+  return {
+    socketPath: daemon.socketPath,
+    host: new Operator('s3', server.options),
+    stop: async () => {
+      await daemon.stop()
+      await server.stop()
+    },
+  }
+}
+
+/** The reference: what passes here is right about Linux, whatever our own daemon does. */
+export async function serveVirtiofsd(): Promise<Served> {
+  const dir = await folder()
+  const daemon = await startVirtiofsd(dir)
+  return {
+    socketPath: daemon.socketPath,
+    host: new Operator('fs', { root: dir }),
+    stop: async () => {
+      await daemon.stop()
+      await rm(dir, { recursive: true })
+    },
+  }
+}
+
+function folder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'ovfs-served-'))
+}

@@ -1,0 +1,44 @@
+// An S3 server for tests: s3rver, in a process of its own, over a temporary folder. It checks signatures; its one account
+// is S3RVER with the secret S3RVER.
+
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { repository } from './initramfs.ts'
+import { ended, ownProcess, printed } from './process.ts'
+
+export interface S3Server {
+  /** What OpenDAL's S3 service needs, under OpenDAL's names. */
+  readonly options: {
+    readonly bucket: string
+    readonly endpoint: string
+    readonly region: string
+    readonly access_key_id: string
+    readonly secret_access_key: string
+  }
+  stop(): Promise<void>
+}
+
+export async function startS3(bucket = 'ovfs'): Promise<S3Server> {
+  const dir = await mkdtemp(join(tmpdir(), 'ovfs-s3-'))
+  const program = join(repository, 'tests', 'node_modules', 's3rver', 'bin', 's3rver.js')
+  const args = ['-d', dir, '-a', '127.0.0.1', '-p', '0', '-s', '--configure-bucket', bucket]
+  const child = ownProcess(spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'ignore'] }))
+  const end = ended(child)
+  const [, endpoint] = await printed(child, child.stdout, /listening on (127\.0\.0\.1:\d+)/)
+  return {
+    options: {
+      bucket,
+      endpoint: `http://${endpoint}`,
+      region: 'us-east-1',
+      access_key_id: 'S3RVER',
+      secret_access_key: 'S3RVER',
+    },
+    stop: async () => {
+      child.kill('SIGKILL')
+      await end
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
