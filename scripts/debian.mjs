@@ -3,7 +3,16 @@
 // own at the next boot, busybox-static would displace busybox, and unpacking needs no root.
 
 import { spawnSync } from 'node:child_process'
-import { constants, accessSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { Missing, note, root, run } from './step.mjs'
 
@@ -20,7 +29,8 @@ const busybox = 'busybox-static'
 
 /** Makes sure that QEMU can be started and that the guest's kernel and busybox are unpacked. */
 export function ensureGuest() {
-  if (process.arch !== 'x64') throw new Missing('the guest needs an x86-64 machine: try `npm start -- --no-vm`')
+  if (process.arch !== 'x64')
+    throw new Missing('the guest needs an x86-64 machine: try `npm start -- --no-vm`')
   ensurePrograms()
   if (!existsSync(join(guestDir, 'guest.json'))) unpackGuest()
 }
@@ -31,7 +41,8 @@ function ensurePrograms() {
   const install = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
   const rise = process.getuid?.() === 0 ? [] : ['sudo', '-n']
   const may = onPath('apt-get') && (rise.length === 0 || spawnSync('sudo', ['-n', 'true']).status === 0)
-  if (!may) throw new Missing(`${missing.join(', ')} missing; install with: sudo apt-get update && sudo ${install}`)
+  if (!may)
+    throw new Missing(`${missing.join(', ')} missing; install with: sudo apt-get update && sudo ${install}`)
 
   note(`installing ${missing.join(', ')}`)
   const command = [...rise, 'env', 'DEBIAN_FRONTEND=noninteractive', ...install.split(' ')]
@@ -82,7 +93,10 @@ function download(dir) {
   const fetch = apt => {
     const kernel = kernelPackage(apt)
     if (kernel === undefined) return undefined
-    const { status } = spawnSync('apt-get', [...apt, 'download', '-q', kernel, busybox], { cwd: dir, stdio: 'ignore' })
+    const { status } = spawnSync('apt-get', [...apt, 'download', '-q', kernel, busybox], {
+      cwd: dir,
+      stdio: 'ignore',
+    })
     return status === 0 ? kernel : undefined
   }
   const known = fetch(sandbox)
@@ -95,7 +109,9 @@ function download(dir) {
   run('apt-get', [...own, 'update', '-q'])
   const kernel = kernelPackage(own)
   if (kernel === undefined) {
-    throw new Missing(`${kernelMeta} is not in this machine's apt sources: the guest kernel needs Debian 12 or newer`)
+    throw new Missing(
+      `${kernelMeta} is not in this machine's apt sources: the guest kernel needs Debian 12 or newer`,
+    )
   }
   run('apt-get', [...own, 'download', '-q', kernel, busybox], { cwd: dir })
   return kernel

@@ -22,11 +22,18 @@ export function note(text) {
  * @param {import('node:child_process').SpawnSyncOptions} [options]
  */
 export function run(command, args, options = {}) {
-  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], ...options })
+  const done = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options,
+  })
   if (done.error) throw done.error
   if (done.status === 0) return
   const output = `${done.stdout}${done.stderr}`.trim()
-  throw new Error(`${[command, ...args].join(' ')} failed (${done.signal ?? `status ${done.status}`})\n${output}`)
+  throw new Error(
+    `${[command, ...args].join(' ')} failed (${done.signal ?? `status ${done.status}`})\n${output}`,
+  )
 }
 
 /**

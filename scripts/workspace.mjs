@@ -14,13 +14,16 @@ const tools = join(root, '.cache', 'tools')
 export function ensureNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major > 20 || (major === 20 && minor >= 19)) return
-  throw new Missing(`Node ${process.versions.node} is too old: ovfs needs Node 20.19 or newer (https://nodejs.org)`)
+  throw new Missing(
+    `Node ${process.versions.node} is too old: ovfs needs Node 20.19 or newer (https://nodejs.org)`,
+  )
 }
 
 /** Installs exactly what the lockfile names, unless node_modules already holds it. */
 export function ensureInstalled() {
   const hash = createHash('sha256').update(process.version)
-  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json']) hash.update(readFileSync(join(root, file)))
+  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json'])
+    hash.update(readFileSync(join(root, file)))
   const wanted = hash.digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
   const [command, ...args] = pnpm()

@@ -9,7 +9,13 @@ export function hostCalls(host: Operator): (call: string) => Promise<void> {
     put: (path, text) => host.write(path, text),
     delete: path => host.delete(path),
     text: async (path, text) => equal((await host.read(path)).toString('utf8').trimEnd(), text),
-    same: async (path, md5) => equal(createHash('md5').update(await host.read(path)).digest('hex'), md5),
+    same: async (path, md5) =>
+      equal(
+        createHash('md5')
+          .update(await host.read(path))
+          .digest('hex'),
+        md5,
+      ),
     size: async (path, bytes) => equal(String((await host.stat(path)).contentLength), bytes),
     gone: async path => equal(String(await host.exists(path)), 'false'),
     fill: async (path, count) => {
@@ -27,5 +33,6 @@ export function hostCalls(host: Operator): (call: string) => Promise<void> {
 }
 
 function equal(found: string, expected: string): void {
-  if (found !== expected) throw new Error(`the storage says ${found.slice(0, 80)}, not ${expected.slice(0, 80)}`)
+  if (found !== expected)
+    throw new Error(`the storage says ${found.slice(0, 80)}, not ${expected.slice(0, 80)}`)
 }

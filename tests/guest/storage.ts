@@ -5,9 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Operator } from 'opendal'
-import { startOvfs } from '../harness/daemon.ts'
+import { missingForOvfs, startOvfs } from '../harness/daemon.ts'
 import { startS3 } from '../harness/s3.ts'
-import { startVirtiofsd } from '../harness/virtiofsd.ts'
+import { missingForVirtiofsd, startVirtiofsd } from '../harness/virtiofsd.ts'
 
 export interface Served {
   readonly socketPath: string
@@ -16,7 +16,23 @@ export interface Served {
   stop(): Promise<void>
 }
 
-export async function serveFs(): Promise<Served> {
+export interface Storage {
+  readonly name: string
+  /** Names what this storage needs and the machine lacks. */
+  missing(): string | undefined
+  serve(): Promise<Served>
+}
+
+export const fsStorage: Storage = { name: 'ovfs over a folder', missing: missingForOvfs, serve: serveFs }
+export const s3Storage: Storage = { name: 'ovfs over S3', missing: missingForOvfs, serve: serveS3 }
+/** The reference: what passes here is right about Linux, whatever our own daemon does. */
+export const virtiofsdStorage: Storage = {
+  name: 'the C virtiofsd',
+  missing: missingForVirtiofsd,
+  serve: serveVirtiofsd,
+}
+
+async function serveFs(): Promise<Served> {
   const dir = await folder()
   const daemon = await startOvfs(`fs://${dir}`)
   return {
@@ -29,7 +45,7 @@ export async function serveFs(): Promise<Served> {
   }
 }
 
-export async function serveS3(): Promise<Served> {
+async function serveS3(): Promise<Served> {
   const server = await startS3()
   const { bucket, access_key_id, secret_access_key, ...rest } = server.options
   const query = new URLSearchParams(rest).toString()
@@ -47,8 +63,7 @@ export async function serveS3(): Promise<Served> {
   }
 }
 
-/** The reference: what passes here is right about Linux, whatever our own daemon does. */
-export async function serveVirtiofsd(): Promise<Served> {
+async function serveVirtiofsd(): Promise<Served> {
   const dir = await folder()
   const daemon = await startVirtiofsd(dir)
   return {

@@ -17,7 +17,8 @@ export function cpioArchive(entries: readonly CpioEntry[]): Buffer {
   let ino = 1
   for (const entry of withParents(entries)) {
     if (entry.kind === 'directory') push(parts, ino++, entry.path, S_IFDIR | 0o755, new Uint8Array())
-    else if (entry.kind === 'symlink') push(parts, ino++, entry.path, S_IFLNK | 0o777, Buffer.from(entry.target))
+    else if (entry.kind === 'symlink')
+      push(parts, ino++, entry.path, S_IFLNK | 0o777, Buffer.from(entry.target))
     else push(parts, ino++, entry.path, S_IFREG | (entry.mode ?? 0o644), entry.data)
   }
   push(parts, 0, 'TRAILER!!!', 0, new Uint8Array())

@@ -54,7 +54,8 @@ export async function startOvfs(uri: string, { args = [], env = {} }: OvfsOption
     stop: async () => {
       child.kill('SIGTERM')
       await end
-      if (child.exitCode !== 0) throw new Error(`ovfs ended with ${child.signalCode ?? child.exitCode}:\n${said}`)
+      if (child.exitCode !== 0)
+        throw new Error(`ovfs ended with ${child.signalCode ?? child.exitCode}:\n${said}`)
     },
     kill: () => {
       child.kill('SIGKILL')
@@ -75,6 +76,8 @@ export function holdings(pid: number): { guestMemory: string[]; descriptors: str
   })
   return {
     guestMemory: maps.filter(line => line.includes('/memfd:')),
-    descriptors: links.filter(link => /^(socket:|anon_inode:\[eventfd|\/memfd:)/.test(link)).map(link => link.replace(/\d+/, 'N')),
+    descriptors: links
+      .filter(link => /^(socket:|anon_inode:\[eventfd|\/memfd:)/.test(link))
+      .map(link => link.replace(/\d+/, 'N')),
   }
 }

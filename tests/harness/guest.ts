@@ -234,7 +234,9 @@ export function qemuArguments(
     ...['-kernel', kernel, '-initrd', initrd, '-append', `${append} ${kernelArgs}`],
     ...['-chardev', terminal ? 'null,id=console' : 'socket,id=console,fd=3'],
     ...['-chardev', terminal ? 'stdio,id=script,mux=on,signal=off' : 'socket,id=script,fd=4'],
-    ...(terminal ? ['-mon', 'script'] : ['-chardev', 'socket,id=monitor,fd=5', '-mon', 'monitor,mode=control']),
+    ...(terminal
+      ? ['-mon', 'script']
+      : ['-chardev', 'socket,id=monitor,fd=5', '-mon', 'monitor,mode=control']),
     ...['-serial', 'chardev:console', '-serial', 'chardev:script'],
     ...(reboots ? [] : ['-no-reboot']),
     ...options.shares.flatMap(({ socketPath, tag, queueSize = 1024 }, index) => [
@@ -245,11 +247,19 @@ export function qemuArguments(
 }
 
 /** What this boot adds to the base archive. */
-export function bootFiles({ shares, script, files = {} }: Pick<GuestOptions, 'shares' | 'script' | 'files'>): CpioEntry[] {
+export function bootFiles({
+  shares,
+  script,
+  files = {},
+}: Pick<GuestOptions, 'shares' | 'script' | 'files'>): CpioEntry[] {
   const mounted = shares.filter(share => share.mountPoint !== null)
   const lines = mounted.map(({ tag, mountPoint = `/mnt/${tag}` }) => `${tag} ${mountPoint}\n`)
   const all = { 'guest/shares': lines.join(''), 'guest/script': script, ...files }
-  return Object.entries(all).map(([path, data]) => ({ path, kind: 'file', data: Buffer.from(data as string) }))
+  return Object.entries(all).map(([path, data]) => ({
+    path,
+    kind: 'file',
+    data: Buffer.from(data as string),
+  }))
 }
 
 function usable(path: string, mode: number): boolean {

@@ -55,7 +55,9 @@ function program(busybox: string): CpioEntry[] {
     { path: 'init', kind: 'file', mode: 0o755, data: Buffer.from(INIT) },
     { path: 'bin/busybox', kind: 'file', mode: 0o755, data: readFileSync(busybox) },
     ...applets.map(name => ({ path: `bin/${name}`, kind: 'symlink', target: 'busybox' }) as const),
-    ...['dev', 'proc', 'sys', 'tmp', 'mnt', 'etc', 'guest'].map(path => ({ path, kind: 'directory' }) as const),
+    ...['dev', 'proc', 'sys', 'tmp', 'mnt', 'etc', 'guest'].map(
+      path => ({ path, kind: 'directory' }) as const,
+    ),
     { path: 'etc/passwd', kind: 'file', data: Buffer.from('root:x:0:0:root:/root:/bin/sh\n') },
     { path: 'etc/group', kind: 'file', data: Buffer.from('root:x:0:\n') },
   ]
@@ -88,7 +90,10 @@ function dependencies(code: Buffer): string[] {
   const start = code.indexOf(key)
   if (start < 0) return []
   const text = code.toString('latin1', start + key.length, code.indexOf(0, start + key.length))
-  return text.split(',').filter(name => name !== '').map(name => name.replaceAll('-', '_'))
+  return text
+    .split(',')
+    .filter(name => name !== '')
+    .map(name => name.replaceAll('-', '_'))
 }
 
 function unpackXz(busybox: string, path: string): Buffer {

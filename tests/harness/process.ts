@@ -35,6 +35,8 @@ export function printed(child: ChildProcess, stream: Readable, pattern: RegExp):
       if (found !== null) resolve(found)
     })
     child.once('error', reject)
-    child.once('close', () => reject(new Error(`${child.spawnfile} ended before it printed ${pattern}:\n${text}`)))
+    child.once('close', () =>
+      reject(new Error(`${child.spawnfile} ended before it printed ${pattern}:\n${text}`)),
+    )
   })
 }

@@ -24,7 +24,9 @@ export async function startS3(bucket = 'ovfs'): Promise<S3Server> {
   const dir = await mkdtemp(join(tmpdir(), 'ovfs-s3-'))
   const program = join(repository, 'tests', 'node_modules', 's3rver', 'bin', 's3rver.js')
   const args = ['-d', dir, '-a', '127.0.0.1', '-p', '0', '-s', '--configure-bucket', bucket]
-  const child = ownProcess(spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'ignore'] }))
+  const child = ownProcess(
+    spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'ignore'] }),
+  )
   const end = ended(child)
   const [, endpoint] = await printed(child, child.stdout, /listening on (127\.0\.0\.1:\d+)/)
   return {

@@ -1,0 +1,75 @@
+// Everything in CHECKS on one storage, in one boot: the guest runs all scripts, then each is a test.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Guest, type GuestResult, missingForGuest } from '../harness/guest.ts'
+import { CHECKS, PRELUDE } from './checks.ts'
+import { hostCalls } from './host-calls.ts'
+import type { Served, Storage } from './storage.ts'
+
+export function shareSuite({ name, missing, serve }: Storage): void {
+  const lacks = missingForGuest() ?? missing()
+  describe.skipIf(lacks !== undefined)(
+    `a guest on ${name}${lacks === undefined ? '' : `: needs ${lacks}`}`,
+    () => {
+      let served: Served
+      let guest: Guest
+      let end: GuestResult | Error
+
+      beforeAll(async () => {
+        served = await serve()
+        guest = await Guest.start({
+          shares: [{ socketPath: served.socketPath, tag: 'ovfs' }],
+          script: SCRIPT,
+          onCall: hostCalls(served.host),
+          timeoutMs: 150_000,
+        })
+        end = await guest.end().catch((error: Error) => error)
+      }, 180_000)
+
+      afterAll(async () => {
+        await guest?.kill()
+        await served?.stop()
+      })
+
+      for (const [check, { title }] of Object.entries(CHECKS)) {
+        test(title, () => {
+          const report = sections(guest.output).get(check)
+          if (report === undefined) throw end
+          expect(report.status, report.trace).toBe(0)
+        })
+      }
+
+      test('the guest unmounts and powers off', () => {
+        expect(end).toMatchObject({ exitCode: 0, boots: 1 })
+      })
+    },
+  )
+}
+
+const SCRIPT = `
+${PRELUDE}
+${Object.entries(CHECKS)
+  .map(
+    ([check, { script }]) => `
+echo "=== begin ${check} $(cut -d ' ' -f 1 /proc/uptime)"
+mkdir $share/${check}
+(
+  check=${check}
+  cd $share/$check
+  set -ex
+  ${script}
+)
+echo "=== end ${check} $? $(cut -d ' ' -f 1 /proc/uptime)"
+`,
+  )
+  .join('')}
+true
+`
+
+/** The script's output by check. One that began and did not end is not there. */
+function sections(output: string): Map<string, { status: number; trace: string }> {
+  const found = output.matchAll(/^=== begin (\S+) \S+\n(.*?)^=== end \1 (\d+) \S+$/gms)
+  return new Map(
+    [...found].map(([, check, trace, status]) => [check!, { status: Number(status), trace: trace! }]),
+  )
+}
