@@ -39,8 +39,11 @@ export interface VhostUserDevice {
    * returned.
    */
   removeRegion(region: MappedRegion): void | Promise<void>
-  /** The ring may be used from now on. `notify` tells the driver that there are used buffers (one system call). Throws if the addresses are not in guest memory. */
-  startRing(ring: RingConfig, notify: () => void): void
+  /**
+   * The ring may be used from now on. `notify` tells the driver that there are used buffers (one system call); `fail`
+   * signals the ring's err descriptor, for a ring that the driver broke. Throws if the addresses are not in guest memory.
+   */
+  startRing(ring: RingConfig, notify: () => void, fail: () => void): void
   /** The driver says there are available buffers; also called once after a ring starts. Cheap if there are none. */
   kickRing(index: number): void
   /** No new buffers are taken from now on. Resolves, once all taken ones are returned, to the next index to process. */
