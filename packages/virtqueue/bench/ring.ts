@@ -9,6 +9,7 @@ import { type Chain, DeviceQueue, DriverQueue, GuestMemory } from '@ovfs/virtque
 const DEPTH = 32
 const SIZE = 1024
 const SECONDS = Number(process.env.SECONDS ?? 2)
+const SAMPLES = 15
 const GUEST_BASE = 0x1_0000_0000
 const USER_BASE = 0x7f00_0000_0000
 
@@ -89,15 +90,22 @@ function run(name: string, indirect: boolean, eventIdx: boolean): void {
 
   rounds(0.5)
   notifications = 0
-  const { chains, drained, kicks, elapsed } = rounds(SECONDS)
-  const rate = (chains / elapsed / 1000).toFixed(2)
-  const deviceCost = ((drained * 1e6) / chains).toFixed(0)
-  const bothCost = ((elapsed * 1e6) / chains).toFixed(0)
+  const samples = Array.from({ length: SAMPLES }, () => rounds(SECONDS / SAMPLES))
+  const total = samples.reduce((sum, sample) => sum + sample.chains, 0)
+  const kicks = samples.reduce((sum, sample) => sum + sample.kicks, 0) / total
+  samples.sort((a, b) => a.elapsed / a.chains - b.elapsed / b.chains)
+  const median = samples[SAMPLES >> 1]!
+  const best = samples[0]!
   console.log(
-    `${name.padEnd(24)} ${rate.padStart(6)} M chains/s  ${bothCost.padStart(4)} ns a chain, ` +
-      `device ${deviceCost.padStart(4)} ns  (${(kicks / chains).toFixed(3)} kicks, ` +
-      `${(notifications / chains).toFixed(3)} notifications a chain)`,
+    `${name.padEnd(20)} ${(median.chains / median.elapsed / 1000).toFixed(2).padStart(6)} M chains/s, a chain ` +
+      `${nanoseconds(median.elapsed, median.chains)} (best ${nanoseconds(best.elapsed, best.chains)}), in the device ` +
+      `${nanoseconds(median.drained, median.chains)} (best ${nanoseconds(best.drained, best.chains)}); ` +
+      `${kicks.toFixed(3)} kicks, ${(notifications / total).toFixed(3)} notifications`,
   )
+}
+
+function nanoseconds(milliseconds: number, count: number): string {
+  return `${((milliseconds * 1e6) / count).toFixed(0)} ns`
 }
 
 const only = process.argv[2]

@@ -13,7 +13,9 @@ import {
 import { copyFromSpans } from './span-copy.ts'
 import { Spans } from './spans.ts'
 
-const NO_VIEW: DataView = new DataView(new ArrayBuffer(0))
+const NO_WORDS: Uint32Array = new Uint32Array(0)
+
+const DESCRIPTOR_WORDS = DESCRIPTOR_SIZE / 4
 
 /** 2.7.4: the buffers of one chain have at most 2^32 bytes together. */
 const MAX_CHAIN_BYTES = 2 ** 32
@@ -34,15 +36,16 @@ export class ChainWalker {
   readonly #size: number
   readonly #indirect: boolean
   readonly #maxChainLength: number
-  #descView = NO_VIEW
-  #descOffset = 0
-  /** Set by #enterTable. */
-  #tableView = NO_VIEW
-  #tableOffset = 0
-  readonly #tableSpans = new Spans()
-  /** The copy of a table that does not lie in one piece; made when first needed. */
-  #tableCopy: Uint8Array | undefined
-  #tableCopyView = NO_VIEW
+  /** The ring's descriptor table: where its first word is. */
+  #descWords = NO_WORDS
+  #descAt = 0
+  /** The indirect table, set by #enterTable. */
+  #tableWords = NO_WORDS
+  #tableAt = 0
+  /** For the copy of a table that does not lie in one piece, or not at a multiple of 4; made when first needed. */
+  #copySpans: Spans | undefined
+  #copyBytes: Uint8Array | undefined
+  #copyWords = NO_WORDS
 
   constructor(memory: GuestMemory, rules: ChainRules) {
     this.#memory = memory
@@ -53,11 +56,10 @@ export class ChainWalker {
 
   /** Where the descriptor table is from now on; undefined when it is nowhere, and then `walk` must not be called. */
   setTable(desc: RingPart | undefined): void {
-    this.#descView = desc === undefined ? NO_VIEW : desc.view
-    this.#descOffset = desc === undefined ? 0 : desc.offset
-    this.#tableView = NO_VIEW
-    this.#tableSpans.views.length = 0
-    this.#tableSpans.bytes.length = 0
+    this.#descWords = desc?.piece.words ?? NO_WORDS
+    this.#descAt = (desc?.offset ?? 0) >>> 2
+    this.#tableWords = NO_WORDS
+    this.#copySpans = undefined
   }
 
   /**
@@ -66,19 +68,19 @@ export class ChainWalker {
    */
   walk(head: number, readable: Spans, writable: Spans): boolean {
     const memory = this.#memory
-    let view = this.#descView
-    let base = this.#descOffset
+    let words = this.#descWords
+    let base = this.#descAt
     let entries = this.#size
     let inTable = false
     let index = head
     let visited = 0
     let total = 0
     for (;;) {
-      const at = base + index * DESCRIPTOR_SIZE
-      const addressLow = view.getUint32(at, true)
-      const addressHigh = view.getUint32(at + 4, true)
-      const length = view.getUint32(at + 8, true)
-      const flagsAndNext = view.getUint32(at + 12, true)
+      const at = base + index * DESCRIPTOR_WORDS
+      const addressLow = words[at]!
+      const addressHigh = words[at + 1]!
+      const length = words[at + 2]!
+      const flagsAndNext = words[at + 3]!
       // Inexact above 2^53, where no region is; so it cannot turn into an address that is mapped.
       const address = addressHigh * 0x1_0000_0000 + addressLow
 
@@ -86,8 +88,8 @@ export class ChainWalker {
         // 2.7.5.3.1: no INDIRECT within a table.
         if (inTable) return this.#fail('NESTED_INDIRECT', head, 'an indirect table refers to another one')
         if (!this.#enterTable(head, address, length, flagsAndNext)) return false
-        view = this.#tableView
-        base = this.#tableOffset
+        words = this.#tableWords
+        base = this.#tableAt
         entries = length / DESCRIPTOR_SIZE
         inTable = true
         index = 0
@@ -140,21 +142,26 @@ export class ChainWalker {
         `an indirect table of ${entries} entries, limit ${this.#maxChainLength}`,
       )
     }
-    const spans = this.#tableSpans
-    spans.clear()
-    if (!this.#memory.translate(address, length, spans)) return this.#unmapped(head, address, length)
-    if (spans.count === 1) {
-      this.#tableView = spans.views[0]!
-      this.#tableOffset = spans.offsets[0]!
-      return true
+    const piece = this.#memory.pieceOf(address, length)
+    const offset = piece === undefined ? 0 : address - piece.guestStart
+    if (piece === undefined || offset % 4 !== 0) return this.#copyTable(head, address, length)
+    this.#tableWords = piece.words
+    this.#tableAt = offset / 4
+    return true
+  }
+
+  #copyTable(head: number, address: number, length: number): boolean {
+    this.#copySpans ??= new Spans()
+    if (this.#copyBytes === undefined) {
+      this.#copyWords = new Uint32Array(this.#maxChainLength * DESCRIPTOR_WORDS)
+      this.#copyBytes = new Uint8Array(this.#copyWords.buffer)
     }
-    if (this.#tableCopy === undefined) {
-      this.#tableCopy = new Uint8Array(this.#maxChainLength * DESCRIPTOR_SIZE)
-      this.#tableCopyView = new DataView(this.#tableCopy.buffer)
-    }
-    copyFromSpans(spans, 0, this.#tableCopy, 0, length)
-    this.#tableView = this.#tableCopyView
-    this.#tableOffset = 0
+    this.#copySpans.clear()
+    if (!this.#memory.translate(address, length, this.#copySpans))
+      return this.#unmapped(head, address, length)
+    copyFromSpans(this.#copySpans, 0, this.#copyBytes, 0, length)
+    this.#tableWords = this.#copyWords
+    this.#tableAt = 0
     return true
   }
 

@@ -27,6 +27,8 @@ export interface MemoryPiece {
   readonly userStart: number
   readonly view: DataView
   readonly bytes: Uint8Array
+  /** For descriptors. */
+  readonly words: Uint32Array
   /** For Atomics on the 16-bit fields of rings. */
   readonly halves: Uint16Array
 }
@@ -55,6 +57,7 @@ function makePieces(region: MemoryRegion): MemoryPiece[] {
       userStart,
       view: new DataView(buffer),
       bytes: new Uint8Array(buffer),
+      words: new Uint32Array(buffer, 0, buffer.byteLength >>> 2),
       halves: new Uint16Array(buffer, 0, buffer.byteLength >>> 1),
     }
   })
@@ -149,7 +152,13 @@ export class GuestMemory {
     return this.#translateAcross(address, length, into)
   }
 
-  /** The same for addresses of the front-end. */
+  /** The piece that holds all of [address, address + length), guest-physical, or undefined. */
+  pieceOf(address: number, length: number): MemoryPiece | undefined {
+    const piece = this.#find(address)
+    return piece !== undefined && address + length <= piece.guestEnd ? piece : undefined
+  }
+
+  /** The same as `translate` for addresses of the front-end. */
   translateUser(address: number, length: number, into: Spans): boolean {
     const count = into.count
     const byteLength = into.byteLength
@@ -196,7 +205,6 @@ export class GuestMemory {
         into.byteLength = byteLength
         return false
       }
-      this.#hit = piece
       const part = Math.min(left, piece.guestEnd - at)
       into.push(piece.view, piece.bytes, (at - piece.guestStart) | 0, part)
       at += part
@@ -206,6 +214,8 @@ export class GuestMemory {
   }
 
   #find(address: number): MemoryPiece | undefined {
+    const hit = this.#hit
+    if (address >= hit.guestStart && address < hit.guestEnd) return hit
     const pieces = this.#pieces
     let low = 0
     let high = pieces.length
@@ -215,7 +225,9 @@ export class GuestMemory {
       else high = middle
     }
     const piece = pieces[low]
-    return piece !== undefined && piece.guestStart <= address ? piece : undefined
+    if (piece === undefined || piece.guestStart > address) return undefined
+    this.#hit = piece
+    return piece
   }
 
   #findUser(address: number): MemoryPiece | undefined {

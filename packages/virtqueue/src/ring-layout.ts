@@ -3,7 +3,7 @@
 // which has the order of the host.
 
 import { VirtqueueError } from './errors.ts'
-import type { GuestMemory } from './guest-memory.ts'
+import type { GuestMemory, MemoryPiece } from './guest-memory.ts'
 
 /** le64 addr at 0, le32 len at 8, le16 flags at 12, le16 next at 14. */
 export const DESCRIPTOR_SIZE = 16
@@ -49,9 +49,8 @@ export function usedRingBytes(size: number): number {
 
 /** One part of a ring in mapped memory. */
 export interface RingPart {
-  readonly view: DataView
-  readonly halves: Uint16Array
-  /** Where the part starts in its piece: bytes for `view`, half of that for `halves`. */
+  readonly piece: MemoryPiece
+  /** Where the part starts in its piece, in bytes: a multiple of 4 for descriptors and used ring, of 2 for the other. */
   readonly offset: number
 }
 
@@ -61,18 +60,23 @@ export interface RingParts {
   readonly used: RingPart
 }
 
-function resolvePart(memory: GuestMemory, address: number, byteLength: number): RingPart | undefined {
+function resolvePart(
+  memory: GuestMemory,
+  address: number,
+  byteLength: number,
+  alignment: number,
+): RingPart | undefined {
   const piece = memory.pieceAt(address, byteLength)
   if (piece === undefined) return undefined
   const offset = address - piece.userStart
-  return offset % 2 === 0 ? { view: piece.view, halves: piece.halves, offset } : undefined
+  return offset % alignment === 0 ? { piece, offset } : undefined
 }
 
-/** The parts in mapped memory, or undefined if one of them is not wholly there, in one piece and at an even offset. */
+/** The parts in mapped memory, or undefined if one of them is not wholly there, in one piece and aligned in it. */
 export function resolveRing(memory: GuestMemory, ring: RingAddresses): RingParts | undefined {
-  const desc = resolvePart(memory, ring.descAddress, descTableBytes(ring.size))
-  const avail = resolvePart(memory, ring.availAddress, availRingBytes(ring.size))
-  const used = resolvePart(memory, ring.usedAddress, usedRingBytes(ring.size))
+  const desc = resolvePart(memory, ring.descAddress, descTableBytes(ring.size), 4)
+  const avail = resolvePart(memory, ring.availAddress, availRingBytes(ring.size), 2)
+  const used = resolvePart(memory, ring.usedAddress, usedRingBytes(ring.size), 4)
   return desc && avail && used && { desc, avail, used }
 }
 
