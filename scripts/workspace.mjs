@@ -32,9 +32,9 @@ export function ensureInstalled() {
   writeFileSync(stamp, wanted)
 }
 
-/** Compiles every package and the demo; the compiler itself knows what is stale. */
+/** Compiles every package, the harness and the demo; the compiler itself knows what is stale. */
 export function build() {
-  run(join(root, 'node_modules', '.bin', 'tsc'), ['-b', 'packages/cli', 'tests/demo'])
+  run(join(root, 'node_modules', '.bin', 'tsc'), ['-b', 'tests'])
 }
 
 /** The command that runs the right pnpm: the one on the PATH if its version fits, else one of our own in .cache. */

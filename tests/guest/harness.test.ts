@@ -35,27 +35,29 @@ guestTest(
   },
 )
 
-guestTest(`a guest that hangs is killed when its time is up, and its output is told${needs}`, async () => {
+guestTest(`a guest that hangs is killed when its time is up${needs}`, async () => {
   const guest = await Guest.start({
     shares: [],
-    script: 'echo so far; sleep 1000',
-    timeoutMs: 8_000,
+    script: 'sleep 1000',
+    timeoutMs: 5_000,
   })
-  await guest.outputs(/so far/)
-  await expect(guest.end()).rejects.toThrow(/time is up.*so far/s)
+  await expect(guest.end()).rejects.toThrow(/time is up/)
   expect(() => process.kill(guest.pid, 0)).toThrow('ESRCH')
 })
 
-guestTest(`a kernel panic is an error that holds the kernel's words${needs}`, async () => {
-  const boot = bootGuest({
-    shares: [],
-    script: 'echo c >/proc/sysrq-trigger; sleep 100',
-    reboots: true,
-    timeoutMs: 60_000,
-  })
-  await expect(boot).rejects.toThrow(GuestError)
-  await expect(boot).rejects.toThrow(/panicked.*sysrq triggered crash/s)
-})
+guestTest(
+  `a kernel panic is an error that holds the script's output and the kernel's words${needs}`,
+  async () => {
+    const boot = bootGuest({
+      shares: [],
+      script: 'echo so far; sleep 1; echo c >/proc/sysrq-trigger; sleep 100',
+      reboots: true,
+      timeoutMs: 60_000,
+    })
+    await expect(boot).rejects.toThrow(GuestError)
+    await expect(boot).rejects.toThrow(/panicked.*so far.*sysrq triggered crash/s)
+  },
+)
 
 guestTest(`the monitor stops a guest and lets it go on${needs}`, async () => {
   const guest = await Guest.start({

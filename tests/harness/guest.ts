@@ -3,12 +3,11 @@
 // Runs without KVM and without root. Needs what scripts/prepare.mjs provides.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, constants, rmSync, writeFileSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { type CpioEntry, cpioArchive } from './cpio.ts'
+import { cpioArchive } from './cpio.ts'
 import { SAYS } from './init.ts'
 import { baseInitramfs, guestFiles } from './initramfs.ts'
 import { ended, ownProcess } from './process.ts'
@@ -30,6 +29,8 @@ export interface GuestOptions {
   script: string
   timeoutMs: number
   onCall?: (text: string) => Promise<void>
+  /** The script's output as it comes. */
+  onOutput?: (chunk: Buffer) => void
   /** More files for the guest's root, by path without the leading slash. */
   files?: Readonly<Record<string, string | Uint8Array>>
   memoryMiB?: number
@@ -82,15 +83,11 @@ export class Guest {
   #ended: Promise<void>
 
   static async start(options: GuestOptions): Promise<Guest> {
-    const dir = await mkdtemp(join(tmpdir(), 'ovfs-guest-'))
-    const initrd = join(dir, 'initramfs.cpio')
-    const files = guestFiles()
-    if (files === undefined) throw new GuestError(`no guest without ${missingForGuest()}`)
-    writeFileSync(initrd, Buffer.concat([baseInitramfs(files), cpioArchive(bootFiles(options))]))
-    const qemu = spawn(QEMU, qemuArguments(options, files.kernel, initrd), {
+    const parts = bootParts(options)
+    const qemu = spawn(QEMU, qemuArguments(options, parts), {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     })
-    return new Guest(ownProcess(qemu), options, () => rmSync(dir, { recursive: true, force: true }))
+    return new Guest(ownProcess(qemu), options, parts.remove)
   }
 
   private constructor(qemu: ChildProcess, options: GuestOptions, cleanUp: () => void) {
@@ -108,6 +105,7 @@ export class Guest {
     })
     script!.on('data', (chunk: Buffer) => {
       this.#output.push(chunk)
+      options.onOutput?.(chunk)
       this.#notify()
     })
     // A socket to a killed QEMU ends with an error; its exit is what counts.
@@ -216,15 +214,58 @@ export class Guest {
   }
 }
 
-/** QEMU's arguments; also what the interactive guest of `npm start` uses, with its script line on the terminal. */
-export function qemuArguments(
+/** The same guest with a shell on this process's terminal instead of a script. Resolves when it has powered off. */
+export async function runShell(
+  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'files'>,
+): Promise<void> {
+  const { rows = 24, columns = 80 } = process.stdout
+  const files = { ...options.files, 'guest/shell': `rows ${rows} cols ${columns}` }
+  const parts = bootParts({ ...options, script: '', files })
+  try {
+    const qemu = spawn(QEMU, qemuArguments(options, parts, true), { stdio: 'inherit' })
+    await ended(ownProcess(qemu))
+    if (qemu.exitCode !== 0)
+      throw new GuestError(`QEMU ended with ${qemu.signalCode ?? `status ${qemu.exitCode}`}`)
+  } finally {
+    parts.remove()
+  }
+}
+
+interface BootParts {
+  kernel: string
+  initrd: string
+  remove(): void
+}
+
+/** The base initramfs and behind it what this boot adds, in one temporary file. */
+function bootParts({
+  shares,
+  script,
+  files = {},
+}: Pick<GuestOptions, 'shares' | 'script' | 'files'>): BootParts {
+  const guest = guestFiles()
+  if (guest === undefined) throw new GuestError(`no guest without ${missingForGuest()}`)
+  const mounted = shares.filter(share => share.mountPoint !== null)
+  const lines = mounted.map(({ tag, mountPoint = `/mnt/${tag}` }) => `${tag} ${mountPoint}\n`)
+  const all: GuestOptions['files'] = { 'guest/shares': lines.join(''), 'guest/script': script, ...files }
+  const entries = Object.entries(all).map(
+    ([path, data]) => ({ path, kind: 'file', data: Buffer.from(data) }) as const,
+  )
+  const dir = mkdtempSync(join(tmpdir(), 'ovfs-guest-'))
+  const initrd = join(dir, 'initramfs.cpio')
+  writeFileSync(initrd, Buffer.concat([baseInitramfs(guest), cpioArchive(entries)]))
+  return { kernel: guest.kernel, initrd, remove: () => rmSync(dir, { recursive: true, force: true }) }
+}
+
+/** The kernel's console, the script's line and the monitor are descriptors 3, 4 and 5, or all on the terminal. */
+function qemuArguments(
   options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'kernelArgs' | 'reboots'>,
-  kernel: string,
-  initrd: string,
+  { kernel, initrd }: BootParts,
   terminal = false,
 ): string[] {
   const { memoryMiB = 512, cpus = 1, kernelArgs = '', reboots = false } = options
-  const append = 'console=ttyS0 loglevel=4 panic=-1 printk.devkmsg=on tsc=reliable no_timer_check'
+  const append =
+    'console=ttyS0 loglevel=4 panic=-1 printk.devkmsg=on tsc=reliable no_timer_check cryptomgr.notests'
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-cpu', 'max'],
     // Not KVM even where it exists: a nested one that half works fails differently on each machine.
@@ -244,22 +285,6 @@ export function qemuArguments(
       ...['-device', `vhost-user-fs-pci,chardev=share${index},tag=${tag},queue-size=${queueSize}`],
     ]),
   ]
-}
-
-/** What this boot adds to the base archive. */
-export function bootFiles({
-  shares,
-  script,
-  files = {},
-}: Pick<GuestOptions, 'shares' | 'script' | 'files'>): CpioEntry[] {
-  const mounted = shares.filter(share => share.mountPoint !== null)
-  const lines = mounted.map(({ tag, mountPoint = `/mnt/${tag}` }) => `${tag} ${mountPoint}\n`)
-  const all = { 'guest/shares': lines.join(''), 'guest/script': script, ...files }
-  return Object.entries(all).map(([path, data]) => ({
-    path,
-    kind: 'file',
-    data: Buffer.from(data as string),
-  }))
 }
 
 function usable(path: string, mode: number): boolean {

@@ -8,7 +8,8 @@
 /** Prefix of every line in the kernel log that is meant for the host. */
 export const SAYS = 'ovfs-guest: '
 
-/** A share's line in /guest/shares is `tag mountpoint`. A file /guest/shell asks for a shell instead of the script. */
+/** A share's line in /guest/shares is `tag mountpoint`. A file /guest/shell, with the terminal's size as stty takes it, asks for a
+ * shell instead of the script. */
 export const INIT = `#!/bin/busybox sh
 export PATH=/bin HOME=/ TERM=linux
 mount -t proc proc /proc
@@ -35,7 +36,8 @@ HOST
 chmod +x /bin/host
 if [ -e /guest/shell ]; then
   stty -F /dev/ttyS1 sane $(cat /guest/shell)
-  setsid -c /bin/sh -l </dev/ttyS1 >/dev/ttyS1 2>&1
+  export PS1='guest:\\w# ' ENV=/guest/welcome
+  setsid -c /bin/sh </dev/ttyS1 >/dev/ttyS1 2>&1
 else
   sh /guest/script </dev/null >/dev/ttyS1 2>&1
 fi

@@ -25,7 +25,18 @@ export function ended(child: ChildProcess): Promise<void> {
   })
 }
 
-/** Waits until the child has printed something that matches; rejects with all it printed if it ends before. */
+/** A child that ended before it was ready; `said` is all that it printed. */
+export class EndedEarly extends Error {
+  override name = 'EndedEarly'
+  readonly said: string
+
+  constructor(program: string, said: string) {
+    super(`${program} ended before it was ready:\n${said}`)
+    this.said = said.trim()
+  }
+}
+
+/** Waits until the child has printed something that matches; rejects with EndedEarly. */
 export function printed(child: ChildProcess, stream: Readable, pattern: RegExp): Promise<RegExpExecArray> {
   return new Promise((resolve, reject) => {
     let text = ''
@@ -35,8 +46,6 @@ export function printed(child: ChildProcess, stream: Readable, pattern: RegExp):
       if (found !== null) resolve(found)
     })
     child.once('error', reject)
-    child.once('close', () =>
-      reject(new Error(`${child.spawnfile} ended before it printed ${pattern}:\n${text}`)),
-    )
+    child.once('close', () => reject(new EndedEarly(child.spawnargs.slice(0, 3).join(' '), text)))
   })
 }
