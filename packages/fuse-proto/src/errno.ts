@@ -43,7 +43,9 @@ export const Errno = {
 export type ErrnoName = keyof typeof Errno
 export type ErrnoNumber = (typeof Errno)[ErrnoName]
 
-const names = new Map<number, ErrnoName>(Object.entries(Errno).map(([name, number]) => [number, name as ErrnoName]))
+const names = new Map<number, ErrnoName>(
+  Object.entries(Errno).map(([name, number]) => [number, name as ErrnoName]),
+)
 
 /** The name of a Linux errno number, such as `ENOENT`; `E<number>` for one that is not in the table. */
 export function errnoName(number: number): string {

@@ -181,13 +181,25 @@ export interface FuseHandler {
   fsync?(ctx: RequestContext, node: NodeId, fh: FileHandle, dataOnly: boolean): Awaitable<void>
   /** Once for each successful open or create; its error is seen by nobody. */
   release?(ctx: RequestContext, node: NodeId, fh: FileHandle): Awaitable<void>
-  setxattr?(ctx: RequestContext, node: NodeId, name: string, value: Uint8Array, flags: number): Awaitable<void>
+  setxattr?(
+    ctx: RequestContext,
+    node: NodeId,
+    name: string,
+    value: Uint8Array,
+    flags: number,
+  ): Awaitable<void>
   getxattr?(ctx: RequestContext, node: NodeId, name: string): Awaitable<Uint8Array>
   listxattr?(ctx: RequestContext, node: NodeId): Awaitable<readonly string[]>
   removexattr?(ctx: RequestContext, node: NodeId, name: string): Awaitable<void>
   opendir?(ctx: RequestContext, node: NodeId, flags: number): Awaitable<OpenReply>
   /** Continues after `cookie`, 0 being the start; an empty listing means the end. */
-  readdir?(ctx: RequestContext, node: NodeId, fh: FileHandle, cookie: number, out: DirentSink): Awaitable<void>
+  readdir?(
+    ctx: RequestContext,
+    node: NodeId,
+    fh: FileHandle,
+    cookie: number,
+    out: DirentSink,
+  ): Awaitable<void>
   readdirplus?(
     ctx: RequestContext,
     node: NodeId,

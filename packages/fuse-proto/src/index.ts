@@ -1,1 +1,18 @@
-export {}
+export * from './constants.ts'
+export { Errno, type ErrnoName, type ErrnoNumber, errnoName, FsError } from './errno.ts'
+export { type FuseErrorReport, FuseServer, type FuseServerOptions } from './fuse-server.ts'
+export * from './handler.ts'
+export { decodeInit, IMPLEMENTED_FLAGS, IMPLEMENTED_FLAGS2, negotiate } from './init.ts'
+export { decodeName, encodedLength, encodeName, encodeNameInto, hasEscapedBytes } from './names.ts'
+export type { Layout, NodeRole, Operation, ReplyTail, RequestTail } from './operation.ts'
+export { OPERATION_BY_OPCODE, OPERATIONS, opcodeName, operationNamed } from './operations.ts'
+export {
+  FuseProtocolError,
+  type FuseProtocolErrorCode,
+  type FuseProtocolErrorPlace,
+} from './protocol-error.ts'
+export type { FuseMessage } from './request.ts'
+export { type Spans, spansOf } from './spans.ts'
+export * from './structs.ts'
+export * from './structs-extended.ts'
+export { formatMessage, formatReply, formatRequest } from './trace.ts'
