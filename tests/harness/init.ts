@@ -35,9 +35,9 @@ read -r answer </dev/ttyS1
 HOST
 chmod +x /bin/host
 if [ -e /guest/shell ]; then
-  stty -F /dev/ttyS1 sane $(cat /guest/shell)
   export PS1='guest:\\w# ' ENV=/guest/welcome
-  setsid -c /bin/sh </dev/ttyS1 >/dev/ttyS1 2>&1
+  # The window's size is forgotten when the line is closed, so it is set on the line that the shell gets.
+  { stty sane -onlcr $(cat /guest/shell); setsid -c /bin/sh; } <>/dev/ttyS1 >&0 2>&1
 else
   sh /guest/script </dev/null >/dev/ttyS1 2>&1
 fi
