@@ -1,1 +1,3 @@
-export {}
+export { OpendalFs } from './opendal-fs.ts'
+export type { OpendalFsOptions } from './options.ts'
+export { StorageError, type StorageErrorKind } from './storage-error.ts'

@@ -1,0 +1,184 @@
+// Open files: reading through the cache, writing into the unpublished state, and the moments at which that is published. What
+// memory can answer is answered without a promise.
+
+import {
+  type Awaitable,
+  FOPEN_KEEP_CACHE,
+  type FileHandle,
+  FsError,
+  type OpenReply,
+  type ReplyData,
+  type RequestData,
+} from '@ovfs/fuse-proto'
+import { FOREVER, type Inode } from './inode.ts'
+import type { Handles, OpenFile } from './handles.ts'
+import type { Settings } from './options.ts'
+import type { Publisher } from './publication.ts'
+import { ReadAhead } from './read-ahead.ts'
+import { isVersionLost } from './storage-error.ts'
+import { isVersionBlind, type Tree } from './tree.ts'
+
+// The values of the guest's architecture, the same on all that Linux runs virtio-fs on.
+const O_ACCMODE = 0o3
+const O_RDONLY = 0
+export const O_EXCL = 0o200
+export const O_TRUNC = 0o1000
+
+/** An open comes right after the lookup that led to it; attributes younger than this were fetched for this very open. */
+const LOOKUP_TO_OPEN_MS = 50
+/** Reads that find another version than the one they began with start over on that, so often. */
+const READ_ATTEMPTS = 3
+
+export class Files {
+  readonly #tree: Tree
+  readonly #handles: Handles
+  readonly #publisher: Publisher
+  readonly #settings: Settings
+
+  constructor(tree: Tree, handles: Handles, publisher: Publisher, settings: Settings) {
+    this.#tree = tree
+    this.#handles = handles
+    this.#publisher = publisher
+    this.#settings = settings
+  }
+
+  /** Close-to-open: what another host had published before this open is what this open shows. */
+  open(inode: Inode, flags: number): Awaitable<OpenReply> {
+    if (inode.file === undefined) throw new FsError('EISDIR')
+    const writes = (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0
+    if (writes && this.#tree.storage.readOnly) throw new FsError('EROFS')
+    if (inode.attrUntil === FOREVER || this.#justAsked(inode)) return this.opened(inode, flags)
+    return this.#tree.revalidate(inode).then(() => this.opened(inode, flags))
+  }
+
+  #justAsked(inode: Inode): boolean {
+    const age = this.#tree.clock.now() - (inode.attrUntil - this.#settings.attrTtlMs)
+    return age <= LOOKUP_TO_OPEN_MS
+  }
+
+  opened(inode: Inode, flags: number): OpenReply {
+    const file = inode.file!
+    if (inode.removed && inode.opens === 0) throw new FsError('ESTALE', 'the file has been removed')
+    const readAhead = new ReadAhead(this.#tree.cache)
+    const fh = this.#handles.addFile({ inode, writable: (flags & O_ACCMODE) !== O_RDONLY, readAhead })
+    if ((flags & O_TRUNC) !== 0) {
+      if (inode.attr.size > 0) this.truncate(inode, 0)
+    } else if (file.dirty === undefined && inode.opens === 1 && isVersionBlind(file.info!)) {
+      this.#tree.dropContent(inode)
+    }
+    // With unpublished changes all news came from this guest itself.
+    const version = file.dirty === undefined ? this.#tree.content(inode) : file.seenByGuest
+    const openFlags = file.seenByGuest === version ? FOPEN_KEEP_CACHE : 0
+    file.seenByGuest = version
+    return { fh, openFlags }
+  }
+
+  read(fh: FileHandle, offset: number, size: number, out: ReplyData): Awaitable<void> {
+    const handle = this.#handles.file(fh)
+    const { inode } = handle
+    const { dirty } = inode.file!
+    if (dirty !== undefined) {
+      const end = Math.min(offset + size, dirty.size)
+      if (offset >= end) return undefined
+      const waiting = dirty.read(offset, end, out)
+      return waiting === undefined ? undefined : this.#settle(waiting, handle, offset, size, out)
+    }
+    const content = this.#tree.content(inode)
+    const end = Math.min(offset + size, content.size)
+    if (offset >= end) return undefined
+    if (this.#tree.cache.readNow(content, offset, end, out)) {
+      handle.readAhead.observe(content, offset, end, false)
+      return undefined
+    }
+    return this.#settle(this.#readSlowly(handle, offset, size, out), handle, offset, size, out)
+  }
+
+  async #readSlowly(handle: OpenFile, offset: number, size: number, out: ReplyData): Promise<void> {
+    const { inode } = handle
+    await this.#tree.refresh(inode)
+    // Anything may have happened while we asked.
+    const { dirty } = inode.file!
+    if (dirty !== undefined) {
+      const end = Math.min(offset + size, dirty.size)
+      if (offset < end) await dirty.read(offset, end, out)
+      return
+    }
+    const content = this.#tree.content(inode)
+    const end = Math.min(offset + size, content.size)
+    if (offset >= end) return
+    const reading = this.#tree.cache.read(content, offset, end, out)
+    handle.readAhead.observe(content, offset, end, true)
+    await reading
+  }
+
+  /** Starts over if the version that was being read is gone, unless bytes of it have already been given out. */
+  async #settle(
+    reading: Promise<void>,
+    handle: OpenFile,
+    offset: number,
+    size: number,
+    out: ReplyData,
+  ): Promise<void> {
+    const { inode } = handle
+    const { room } = out
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await reading
+      } catch (error) {
+        if (!isVersionLost(error) || attempt === READ_ATTEMPTS || out.room !== room || inode.removed) throw error
+      }
+      // A publication may be putting the new version in place.
+      await inode.file!.lock.run(() => this.#tree.revalidate(inode))
+      reading = this.#readSlowly(handle, offset, size, out)
+    }
+  }
+
+  write(fh: FileHandle, offset: number, data: RequestData): Awaitable<number> {
+    const { inode, writable } = this.#handles.file(fh)
+    if (!writable) throw new FsError('EBADF')
+    if (offset + data.byteLength > this.#tree.storage.largestFile) throw new FsError('EFBIG')
+    const dirty = this.#publisher.dirty(inode)
+    const written = dirty.write(offset, data)
+    if (typeof written === 'number') {
+      this.#publisher.showDirty(inode)
+      return written
+    }
+    return written.then(count => {
+      this.#publisher.showDirty(inode)
+      return count
+    })
+  }
+
+  truncate(inode: Inode, size: number): void {
+    if (size > this.#tree.storage.largestFile) throw new FsError('EFBIG')
+    this.#publisher.dirty(inode).truncate(size)
+    this.#publisher.showDirty(inode)
+  }
+
+  /** At every close(2). A reader's close does not publish what a writer is in the middle of. */
+  flush(fh: FileHandle): Awaitable<void> {
+    const { inode, writable } = this.#handles.file(fh)
+    return writable ? this.#publisher.publish(inode) : undefined
+  }
+
+  fsync(fh: FileHandle): Awaitable<void> {
+    return this.#publisher.publish(this.#handles.file(fh).inode)
+  }
+
+  release(fh: FileHandle): Awaitable<void> {
+    return this.closed(this.#handles.closeFile(fh).inode)
+  }
+
+  /** To be called when a handle of the file has been closed. */
+  closed(inode: Inode): Awaitable<void> {
+    if (inode.opens > 0) return undefined
+    if (!inode.removed) return this.#publisher.publish(inode) ?? this.#tree.table.drop(inode)
+    const file = inode.file!
+    const { detachedKey } = file
+    file.detachedKey = undefined
+    this.#publisher.discard(inode)
+    this.#tree.dropContent(inode)
+    this.#tree.table.drop(inode)
+    return detachedKey === undefined ? undefined : this.#tree.storage.delete(detachedKey)
+  }
+}

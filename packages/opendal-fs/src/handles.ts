@@ -1,0 +1,84 @@
+// Open files and directories of one session. Handle numbers count up and are never used twice.
+
+import { type FileHandle, FsError } from '@ovfs/fuse-proto'
+import type { Inode } from './inode.ts'
+import type { Listing } from './listing.ts'
+import type { ReadAhead } from './read-ahead.ts'
+
+export interface OpenFile {
+  readonly inode: Inode
+  readonly writable: boolean
+  readonly readAhead: ReadAhead
+}
+
+export interface OpenDirectory {
+  readonly inode: Inode
+  /** What this reader walks through; taken when it starts, and again when it starts over. */
+  listing: Listing | undefined
+}
+
+export class Handles {
+  readonly #limit: number
+  readonly #files = new Map<number, OpenFile>()
+  readonly #directories = new Map<number, OpenDirectory>()
+  #last = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** @throws ENFILE if the guest holds too many */
+  addFile(file: OpenFile): FileHandle {
+    const fh = this.#next()
+    this.#files.set(fh, file)
+    file.inode.opens++
+    return fh
+  }
+
+  addDirectory(directory: OpenDirectory): FileHandle {
+    const fh = this.#next()
+    this.#directories.set(fh, directory)
+    directory.inode.opens++
+    return fh
+  }
+
+  /** @throws EBADF */
+  file(fh: FileHandle): OpenFile {
+    const file = this.#files.get(fh)
+    if (file === undefined) throw new FsError('EBADF')
+    return file
+  }
+
+  directory(fh: FileHandle): OpenDirectory {
+    const directory = this.#directories.get(fh)
+    if (directory === undefined) throw new FsError('EBADF')
+    return directory
+  }
+
+  closeFile(fh: FileHandle): OpenFile {
+    const file = this.file(fh)
+    this.#files.delete(fh)
+    file.inode.opens--
+    return file
+  }
+
+  closeDirectory(fh: FileHandle): OpenDirectory {
+    const directory = this.directory(fh)
+    this.#directories.delete(fh)
+    directory.inode.opens--
+    return directory
+  }
+
+  /** The inodes of all open files; afterwards none is open. */
+  closeAll(): Set<Inode> {
+    const inodes = new Set<Inode>()
+    for (const fh of [...this.#files.keys()]) inodes.add(this.closeFile(fh as FileHandle).inode)
+    for (const fh of [...this.#directories.keys()]) this.closeDirectory(fh as FileHandle)
+    return inodes
+  }
+
+  #next(): FileHandle {
+    if (this.#files.size + this.#directories.size >= this.#limit) throw new FsError('ENFILE')
+    return ++this.#last as FileHandle
+  }
+}

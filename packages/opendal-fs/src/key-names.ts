@@ -1,0 +1,81 @@
+// File names and the key segments that hold them in the storage. Most names are their own segment. Names that OpenDAL or the
+// service would alter are stored as `.ovfs-x-` and the name with the dangerous code units as %HH or %uHHHH, so that every
+// name has exactly one segment and the way back is exact. Segments that begin with `.ovfs-` are ours: never listed.
+
+const RESERVED = '.ovfs-'
+const ESCAPED = '.ovfs-x-'
+const TEMPORARY = '.ovfs-tmp-'
+
+/** Holds a directory's existence on services that have no directories of their own. */
+export const DIRECTORY_MARKER = '.ovfs-dir'
+
+// What Rust's `char::is_whitespace` accepts: OpenDAL trims it from both ends of a whole path.
+const WHITE_SPACE = '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
+const ALWAYS = `^[${WHITE_SPACE}]|[${WHITE_SPACE}]$|\\p{Surrogate}`
+const CONTROL = '[\\u0000-\\u001f\\u007f]'
+
+/** What a service cannot hold beyond what OpenDAL cannot. */
+const SERVICE_RULES: Readonly<Record<string, string>> = {
+  fs: '\\\\',
+  // Listings are XML without url-encoding: a control character makes a whole page unreadable.
+  s3: CONTROL,
+  gcs: CONTROL,
+  oss: CONTROL,
+  obs: CONTROL,
+  cos: CONTROL,
+  azblob: `${CONTROL}|\\\\`,
+}
+
+export class KeyNames {
+  readonly #dangerous: RegExp
+  readonly #escapable: RegExp
+
+  /** @param scheme OpenDAL's name of the service */
+  constructor(scheme: string) {
+    const rule = SERVICE_RULES[scheme]
+    const dangerous = rule === undefined ? ALWAYS : `${ALWAYS}|${rule}`
+    this.#dangerous = new RegExp(dangerous, 'u')
+    this.#escapable = new RegExp(`${dangerous}|%`, 'gu')
+  }
+
+  /** The key segment of a file name that the dispatcher has accepted: not empty, no `/`, no NUL, at most 255 bytes. */
+  toSegment(name: string): string {
+    if (!name.startsWith(RESERVED) && !this.#dangerous.test(name)) return name
+    return ESCAPED + name.replace(this.#escapable, escapeUnit)
+  }
+
+  /** The file name of a key segment; undefined if it is none that can be shown: ours, or impossible as a name. */
+  toName(segment: string): string | undefined {
+    if (!segment.startsWith(RESERVED)) return isPossibleName(segment) ? segment : undefined
+    if (!segment.startsWith(ESCAPED)) return undefined
+    const name = segment
+      .slice(ESCAPED.length)
+      .replace(/%u([0-9A-F]{4})|%([0-9A-F]{2})/g, (_, wide, narrow) =>
+        String.fromCharCode(Number.parseInt(wide ?? narrow, 16)),
+      )
+    // Only the one spelling that toSegment gives: two names must never share a file.
+    return isPossibleName(name) && this.toSegment(name) === segment ? name : undefined
+  }
+
+  /** A segment for a file that is not there yet under its own name. */
+  temporary(): string {
+    return TEMPORARY + crypto.randomUUID()
+  }
+
+  isTemporary(segment: string): boolean {
+    return segment.startsWith(TEMPORARY)
+  }
+}
+
+function escapeUnit(text: string): string {
+  const unit = text.charCodeAt(0)
+  return unit <= 0xff ? `%${hex(unit, 2)}` : `%u${hex(unit, 4)}`
+}
+
+function hex(value: number, digits: number): string {
+  return value.toString(16).toUpperCase().padStart(digits, '0')
+}
+
+function isPossibleName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0')
+}

@@ -1,0 +1,156 @@
+// Making and removing names. An unlinked file that somebody has open stays readable and writable until the last close: what the
+// storage is about to lose is moved aside there, or copied to the staging store.
+
+import { FsError } from '@ovfs/fuse-proto'
+import { FOREVER, type Inode } from './inode.ts'
+import { DIRECTORY_MARKER } from './key-names.ts'
+import type { SharedLock } from './locks.ts'
+import type { Publisher } from './publication.ts'
+import { StorageError } from './storage-error.ts'
+import type { Tree } from './tree.ts'
+
+export class Namespace {
+  readonly #tree: Tree
+  readonly #publisher: Publisher
+  readonly #names: SharedLock
+
+  constructor(tree: Tree, publisher: Publisher, names: SharedLock) {
+    this.#tree = tree
+    this.#publisher = publisher
+    this.#names = names
+  }
+
+  /** A new, empty file that the storage hears of when it is published. The name must be free. */
+  addFile(parent: Inode, name: string): Inode {
+    const inode = this.#tree.table.add(parent, name, false)
+    this.#publisher.dirty(inode).touch()
+    this.#publisher.showDirty(inode)
+    this.#tree.nameAdded(inode)
+    return inode
+  }
+
+  /** A new directory, which exists in the storage from now on. */
+  async mkdir(parent: Inode, name: string): Promise<Inode> {
+    return this.#names.shared(async () => {
+      await this.requireFree(parent, name)
+      const { storage, names } = this.#tree
+      const key = `${this.#tree.key(parent)}${names.toSegment(name)}/`
+      if (storage.capability.createDir) await storage.createDirectory(key)
+      else await storage.write(key + DIRECTORY_MARKER, new Uint8Array(0))
+      // A lookup may have seen it meanwhile.
+      const inode = parent.directory!.children.get(name) ?? this.#tree.table.add(parent, name, true)
+      if (inode.directory === undefined) throw new FsError('EEXIST')
+      inode.directory.marked = true
+      this.#tree.nameAdded(inode)
+      this.#tree.apply(inode, { kind: 'directory', size: 0, mtime: undefined, etag: undefined })
+      inode.setTime(parentTime(parent))
+      return inode
+    })
+  }
+
+  /** @throws EEXIST */
+  async requireFree(parent: Inode, name: string): Promise<void> {
+    if (parent.removed) throw new FsError('ENOENT')
+    const existing = await this.#tree.child(parent, name)
+    if (existing !== undefined) throw new FsError('EEXIST')
+  }
+
+  async unlink(parent: Inode, name: string): Promise<void> {
+    await this.#names.shared(async () => {
+      const inode = await this.#tree.child(parent, name)
+      if (inode === undefined) throw new FsError('ENOENT')
+      if (inode.file === undefined) throw new FsError('EISDIR')
+      await inode.file.lock.run(async () => {
+        if (inode.parent !== parent || inode.name !== name) throw new FsError('ENOENT')
+        await this.keepParent(parent)
+        const key = this.#tree.key(inode)
+        if (!(await this.preserve(inode)) && inode.file!.exists) await this.#tree.storage.delete(key)
+        this.forgetName(inode)
+      })
+    })
+  }
+
+  /** An inode's name is gone for good. */
+  forgetName(inode: Inode): void {
+    const { parent, name } = inode
+    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    const { file } = inode
+    if (file !== undefined && inode.opens === 0) {
+      this.#publisher.discard(inode)
+      this.#tree.dropContent(inode)
+    }
+    this.#tree.table.remove(inode)
+  }
+
+  /**
+   * Keeps the bytes of an open file that is about to lose its object. True if the object is gone from its key by that. To
+   * be called with the file's lock held.
+   */
+  async preserve(inode: Inode): Promise<boolean> {
+    const file = inode.file!
+    if (inode.opens === 0 || !file.exists || file.info === undefined) return false
+    const { storage, names } = this.#tree
+    if (storage.capability.rename) {
+      const key = this.#tree.key(inode)
+      const aside = key.slice(0, key.lastIndexOf('/') + 1) + names.temporary()
+      await storage.rename(key, aside)
+      file.detachedKey = aside
+      return true
+    }
+    await this.#publisher.dirty(inode).detach()
+    return false
+  }
+
+  /** On services where a directory is no more than a part of keys, it must not vanish with its last child. */
+  async keepParent(parent: Inode): Promise<void> {
+    const directory = parent.directory!
+    if (directory.marked || !this.#tree.hasVirtualDirectories) return
+    const { storage } = this.#tree
+    if (storage.capability.createDir) await storage.createDirectory(this.#tree.key(parent))
+    directory.marked = true
+  }
+
+  async rmdir(parent: Inode, name: string): Promise<void> {
+    await this.#names.exclusive(async () => {
+      const inode = await this.#tree.child(parent, name)
+      if (inode === undefined) throw new FsError('ENOENT')
+      if (inode.directory === undefined) throw new FsError('ENOTDIR')
+      await this.requireEmpty(inode)
+      await this.keepParent(parent)
+      await this.deleteDirectory(inode)
+      this.forgetName(inode)
+    })
+  }
+
+  /** @throws ENOTEMPTY, also if somebody else has put something there a moment ago */
+  async requireEmpty(inode: Inode): Promise<void> {
+    for (const child of inode.directory!.children.values()) {
+      if (child.attrUntil === FOREVER) throw new FsError('ENOTEMPTY')
+    }
+    const { storage, names } = this.#tree
+    const isOurs = (segment: string): boolean => segment === DIRECTORY_MARKER || names.isTemporary(segment)
+    if (!storage.capability.list) throw new FsError('EOPNOTSUPP', 'the service cannot tell whether it is empty')
+    if (await storage.hasChildren(this.#tree.key(inode), isOurs)) throw new FsError('ENOTEMPTY')
+  }
+
+  /** Deletes an empty directory's object. */
+  async deleteDirectory(inode: Inode): Promise<void> {
+    const { storage, names } = this.#tree
+    const key = this.#tree.key(inode)
+    if (!storage.capability.createDir) await storage.delete(key + DIRECTORY_MARKER)
+    try {
+      await storage.delete(key)
+    } catch (error) {
+      if (!(error instanceof StorageError && error.code === 'ENOTEMPTY')) throw error
+      // Leftovers of an interrupted publication, which no listing shows, must not make it undeletable.
+      for (const { segment } of await storage.list(key)) {
+        if (names.isTemporary(segment)) await storage.delete(key + segment)
+      }
+      await storage.delete(key)
+    }
+  }
+}
+
+function parentTime(parent: Inode): { sec: number; nsec: number } {
+  return { sec: parent.attr.mtime, nsec: parent.attr.mtimensec }
+}

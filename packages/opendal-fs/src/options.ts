@@ -1,0 +1,59 @@
+// What the user of OpendalFs may choose, and what holds otherwise.
+
+import { tmpdir } from 'node:os'
+import type { StorageError } from './storage-error.ts'
+
+export interface OpendalFsOptions {
+  /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */
+  readonly scheme: string
+  /** Owner of everything; default 0. */
+  readonly uid?: number
+  /** Default 0. */
+  readonly gid?: number
+  /** Permission bits of files; default 0o644. */
+  readonly fileMode?: number
+  /** Permission bits of directories; default 0o755. */
+  readonly dirMode?: number
+  /** How long attributes may be trusted, in milliseconds: changes made elsewhere show after that. Default 1000. */
+  readonly attrTtlMs?: number
+  /** How long a name and a listing may be trusted; default 1000. */
+  readonly entryTtlMs?: number
+  /** How long the absence of a name may be trusted; default 1000. */
+  readonly negativeTtlMs?: number
+  /** Memory for file data, clean and unpublished together, in bytes; default 256 MiB. */
+  readonly cacheBytes?: number
+  /** Folder on the host for unpublished data that memory cannot take; default the system's temporary folder. */
+  readonly stagingDir?: string
+  /** The longest that one storage operation may take, in milliseconds; default 30 s. */
+  readonly timeoutMs?: number
+  /** Refuse every change; default false. */
+  readonly readOnly?: boolean
+  /** The size that the file system claims to have, in bytes; default 1 PiB. */
+  readonly capacityBytes?: number
+  /** Open files and directories at one time; default 65536. */
+  readonly maxHandles?: number
+  /** Told of every storage operation that failed, apart from objects that are not there. */
+  readonly onError?: (error: StorageError) => void
+}
+
+export type Settings = Required<OpendalFsOptions>
+
+export function settingsOf(options: OpendalFsOptions): Settings {
+  return {
+    scheme: options.scheme,
+    uid: options.uid ?? 0,
+    gid: options.gid ?? 0,
+    fileMode: (options.fileMode ?? 0o644) & 0o7777,
+    dirMode: (options.dirMode ?? 0o755) & 0o7777,
+    attrTtlMs: Math.trunc(options.attrTtlMs ?? 1000),
+    entryTtlMs: Math.trunc(options.entryTtlMs ?? 1000),
+    negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),
+    cacheBytes: options.cacheBytes ?? 256 << 20,
+    stagingDir: options.stagingDir ?? tmpdir(),
+    timeoutMs: options.timeoutMs ?? 30_000,
+    readOnly: options.readOnly ?? false,
+    capacityBytes: options.capacityBytes ?? 2 ** 50,
+    maxHandles: options.maxHandles ?? 65_536,
+    onError: options.onError ?? (() => undefined),
+  }
+}

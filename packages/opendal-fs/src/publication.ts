@@ -1,0 +1,143 @@
+// Brings a file's unpublished changes into the storage: the whole object is replaced at once, so that readers elsewhere see the
+// old file or the new one. Only what shows of the old version is read for it. One publication per file at a time.
+
+import { DirtyFile } from './dirty-file.ts'
+import { FOREVER, type Inode } from './inode.ts'
+import { forEachConcurrently, type SharedLock } from './locks.ts'
+import type { StagingBudget } from './staging-store.ts'
+import type { Tree } from './tree.ts'
+
+/** Files up to this size are written in one request, in bytes. */
+const SINGLE_WRITE = 16 << 20
+const CONCURRENT_PUBLICATIONS = 8
+
+export class Publisher {
+  readonly #tree: Tree
+  readonly #budget: StagingBudget
+  /** Moving a directory excludes publishing below it. */
+  readonly #names: SharedLock
+  readonly #pending = new Set<Inode>()
+
+  constructor(tree: Tree, budget: StagingBudget, names: SharedLock) {
+    this.#tree = tree
+    this.#budget = budget
+    this.#names = names
+  }
+
+  /** The changes of a file, begun if there are none. */
+  dirty(inode: Inode): DirtyFile {
+    const file = inode.file!
+    if (file.dirty !== undefined) return file.dirty
+    const base = file.info === undefined ? undefined : this.#tree.content(inode)
+    const { mtime, mtimensec } = inode.attr
+    file.dirty = new DirtyFile(this.#tree.cache, this.#budget, base, { sec: mtime, nsec: mtimensec })
+    this.#pending.add(inode)
+    const listed = inode.parent?.directory?.listing?.get(inode.name)
+    if (listed !== undefined) listed.info = undefined
+    this.showDirty(inode)
+    return file.dirty
+  }
+
+  /** The guest sees the unpublished state, and nothing that the storage says overrides it. */
+  showDirty(inode: Inode): void {
+    const { dirty } = inode.file!
+    if (dirty === undefined) return
+    inode.epoch++
+    inode.attrUntil = FOREVER
+    if (inode.parent !== undefined) inode.entryUntil = FOREVER
+    inode.setSize(dirty.size)
+    inode.setTime(dirty.mtime)
+  }
+
+  /** Settles once everything that was written before the call is in the storage. */
+  publish(inode: Inode): undefined | Promise<void> {
+    const file = inode.file
+    if (file?.dirty === undefined || inode.removed) return undefined
+    return this.#names.shared(() => file.lock.run(() => this.#publish(inode)))
+  }
+
+  /** Publishes everything; fails with the first error once all have been tried. */
+  publishAll(): Promise<void> {
+    return this.#publishEach([...this.#pending])
+  }
+
+  /** Publishes the files that lie directly in a directory. */
+  publishBelow(directory: Inode): Promise<void> {
+    return this.#publishEach([...this.#pending].filter(inode => inode.parent === directory))
+  }
+
+  async #publishEach(inodes: Inode[]): Promise<void> {
+    const failures: unknown[] = []
+    await forEachConcurrently(inodes, CONCURRENT_PUBLICATIONS, async inode => {
+      try {
+        await this.publish(inode)
+      } catch (error) {
+        failures.push(error)
+      }
+    })
+    if (failures.length > 0) throw failures[0]
+  }
+
+  /** The changes are not wanted any more: the file has been removed and nobody has it open. */
+  discard(inode: Inode): void {
+    const file = inode.file!
+    file.dirty?.close()
+    file.dirty = undefined
+    this.#pending.delete(inode)
+  }
+
+  async #publish(inode: Inode): Promise<void> {
+    const file = inode.file!
+    const { dirty } = file
+    if (dirty === undefined || inode.removed) return
+    const { changes, size } = dirty
+    dirty.beginPublication()
+    const bytes = await this.#replace(this.#tree.key(inode), dirty, size)
+    file.exists = true
+    const info = await this.#tree.storage.stat(this.#tree.key(inode))
+    file.info = info ?? { kind: 'file', size, mtime: undefined, etag: undefined }
+    this.#tree.dropContent(inode)
+    const content = this.#tree.content(inode)
+    if (bytes !== undefined && file.info.size === size) this.#tree.cache.seed(content, bytes)
+    // The guest wrote these bytes: its page cache is this version's.
+    file.seenByGuest = content
+    inode.epoch++
+    if (dirty.changes !== changes || dirty.writing) {
+      // Written to meanwhile: those changes now stand on what has just been published.
+      dirty.rebase(content)
+      return
+    }
+    this.discard(inode)
+    inode.attrUntil = 0
+    this.#tree.apply(inode, file.info)
+    this.#tree.table.drop(inode)
+  }
+
+  /** Replaces the object with the file's first `size` bytes; returns them if they were few enough to be held at once. */
+  async #replace(key: string, dirty: DirtyFile, size: number): Promise<Uint8Array | undefined> {
+    const { storage, names } = this.#tree
+    // A local folder truncates a file before it writes it: there the new one is made beside it.
+    const target = storage.scheme === 'fs' ? key.slice(0, key.lastIndexOf('/') + 1) + names.temporary() : key
+    try {
+      const bytes = await this.#write(target, dirty, size)
+      if (target !== key) await storage.rename(target, key)
+      return bytes
+    } catch (error) {
+      // The error to report is the one that was there first.
+      if (target !== key) await storage.delete(target).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #write(key: string, dirty: DirtyFile, size: number): Promise<Uint8Array | undefined> {
+    const { storage } = this.#tree
+    if (size > SINGLE_WRITE && storage.capability.writeCanMulti) {
+      await storage.writeStream(key, size, dirty.parts(size, storage.partBytes(size)))
+      return undefined
+    }
+    let bytes: Uint8Array = new Uint8Array(0)
+    for await (const part of dirty.parts(size, size)) bytes = part
+    await storage.write(key, bytes)
+    return bytes
+  }
+}

@@ -1,0 +1,121 @@
+// What a storage operation fails with, and which errno a Linux program sees for it. OpenDAL's JavaScript errors carry their
+// kind in the text only: `Kind (status) at operation, context: { .. } => message, source: ..`. The text may hold URLs and
+// headers: it goes to the host's log, never to a guest.
+
+import { Errno, type ErrnoName, errnoName, FsError } from '@ovfs/fuse-proto'
+
+/** OpenDAL's error kinds, and ours: a deadline that passed, and a text that is no OpenDAL error. */
+export type StorageErrorKind =
+  | 'Unexpected'
+  | 'Unsupported'
+  | 'ConfigInvalid'
+  | 'NotFound'
+  | 'PermissionDenied'
+  | 'IsADirectory'
+  | 'NotADirectory'
+  | 'AlreadyExists'
+  | 'RateLimited'
+  | 'IsSameFile'
+  | 'ConditionNotMatch'
+  | 'RangeNotSatisfied'
+  | 'Deadline'
+  | 'Unknown'
+
+const ERRNO_OF_KIND: Readonly<Record<StorageErrorKind, ErrnoName>> = {
+  Unexpected: 'EIO',
+  Unsupported: 'EOPNOTSUPP',
+  // A bucket that does not exist any more: nothing that the program in the guest could name or mend.
+  ConfigInvalid: 'EIO',
+  NotFound: 'ENOENT',
+  PermissionDenied: 'EACCES',
+  IsADirectory: 'EISDIR',
+  NotADirectory: 'ENOTDIR',
+  AlreadyExists: 'EEXIST',
+  // Still limited after the retries: EAGAIN would make programs spin that take it for a non-blocking file.
+  RateLimited: 'EIO',
+  IsSameFile: 'EINVAL',
+  // The object is not the version that the operation was meant for.
+  ConditionNotMatch: 'ESTALE',
+  // Reads are clamped to the known size, so the object has shrunk.
+  RangeNotSatisfied: 'ESTALE',
+  // ETIMEDOUT is not an answer that programs expect from a file.
+  Deadline: 'EIO',
+  Unknown: 'EIO',
+}
+
+const SHAPE = /^(\w+) \((permanent|temporary|persistent)\) at /
+const OS_ERROR = /\(os error (\d+)\)\s*$/
+const LOST_RANGE = /=> reader got too (?:little|much) data|status: 416,/
+
+export class StorageError extends FsError {
+  readonly kind: StorageErrorKind
+  /** The same operation may succeed a moment later. */
+  readonly transient: boolean
+  readonly operation: string
+  /** The key, as OpenDAL was given it. */
+  readonly key: string
+
+  constructor(
+    kind: StorageErrorKind,
+    errno: ErrnoName,
+    transient: boolean,
+    operation: string,
+    key: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(errno, `${operation} ${JSON.stringify(key)}: ${message}`, options)
+    this.name = 'StorageError'
+    this.kind = kind
+    this.transient = transient
+    this.operation = operation
+    this.key = key
+  }
+}
+
+/** @param error what an OpenDAL call rejected with */
+export function toStorageError(error: unknown, scheme: string, operation: string, key: string): StorageError {
+  if (error instanceof StorageError) return error
+  const text = error instanceof Error ? error.message : String(error)
+  const shape = SHAPE.exec(text)
+  let kind: StorageErrorKind = 'Unknown'
+  let transient = false
+  if (shape !== null) {
+    const [, word, status] = shape
+    if (word !== undefined && Object.hasOwn(ERRNO_OF_KIND, word)) kind = word as StorageErrorKind
+    transient = status === 'temporary'
+  }
+  if (kind === 'Unexpected' && LOST_RANGE.test(text)) kind = 'RangeNotSatisfied'
+  let errno = ERRNO_OF_KIND[kind]
+  if (scheme === 'fs') {
+    errno = osErrno(text) ?? errno
+    // The local kernel's word is final; OpenDAL calls even ENOTEMPTY temporary.
+    transient = false
+    if (errno === 'ENOENT') kind = 'NotFound'
+  }
+  return new StorageError(kind, errno, transient, operation, key, text, { cause: error })
+}
+
+export function deadlineError(operation: string, key: string, milliseconds: number): StorageError {
+  const message = `no answer from the service within ${milliseconds} ms`
+  return new StorageError('Deadline', ERRNO_OF_KIND.Deadline, false, operation, key, message)
+}
+
+export function isNotFound(error: unknown): boolean {
+  return error instanceof StorageError && error.kind === 'NotFound'
+}
+
+/** The object under the key is another version than the one that was asked for. */
+export function isVersionLost(error: unknown): boolean {
+  return (
+    error instanceof StorageError &&
+    (error.kind === 'ConditionNotMatch' || error.kind === 'RangeNotSatisfied' || error.kind === 'NotFound')
+  )
+}
+
+function osErrno(text: string): ErrnoName | undefined {
+  const match = OS_ERROR.exec(text)
+  if (match === null || !text.includes('service: fs')) return undefined
+  const name = errnoName(Number(match[1]))
+  return Object.hasOwn(Errno, name) ? (name as ErrnoName) : undefined
+}

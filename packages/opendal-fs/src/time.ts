@@ -1,0 +1,19 @@
+// Points in time as FUSE carries them: whole seconds and the nanoseconds of the fraction.
+
+import type { Timestamp } from '@ovfs/fuse-proto'
+
+export type Time = Timestamp
+
+export function timeOf(milliseconds: number): Time {
+  const sec = Math.floor(milliseconds / 1000)
+  return { sec, nsec: Math.round((milliseconds - sec * 1000) * 1e6) }
+}
+
+/** Reads RFC 3339 with any number of fractional digits; undefined for anything else. */
+export function parseTime(text: string | null): Time | undefined {
+  if (text === null) return undefined
+  const whole = Date.parse(text)
+  if (Number.isNaN(whole)) return undefined
+  const fraction = /\.(\d{1,9})/.exec(text)?.[1] ?? ''
+  return { sec: Math.floor(whole / 1000), nsec: Number(fraction.padEnd(9, '0')) }
+}
