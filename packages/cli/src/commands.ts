@@ -1,0 +1,177 @@
+// The commands of ovfs. What each option means for the file system is said in @ovfs/opendal-fs.
+
+import type { Command, Options } from './command.ts'
+import { LOG_FORMATS, LOG_LEVELS } from './log.ts'
+import {
+  duration,
+  id,
+  mode,
+  oneOf,
+  path,
+  size,
+  socketPath,
+  text,
+  timeLimit,
+  wholeNumber,
+} from './option-value.ts'
+
+const define = <const O extends Options>(command: Command<O>): Command<O> => command
+
+const SERVE_OPTIONS = {
+  socket: { kind: 'value', value: 'PATH', parse: socketPath, summary: 'listen on this Unix socket' },
+  'socket-path': {
+    kind: 'value',
+    value: 'PATH',
+    parse: socketPath,
+    summary: 'the same, as other back-ends call it',
+  },
+  fd: {
+    kind: 'value',
+    value: 'N',
+    parse: wholeNumber(0, 0x7fff_ffff),
+    summary: 'listen on this inherited socket instead',
+  },
+  'socket-mode': {
+    kind: 'value',
+    value: 'MODE',
+    parse: mode,
+    summary: 'permissions of the socket file; 0660 with --socket-group',
+  },
+  'socket-group': { kind: 'value', value: 'GROUP', parse: text, summary: 'group of the socket file' },
+  once: { kind: 'flag', summary: 'exit when the first front-end has left' },
+  option: {
+    kind: 'list',
+    short: 'o',
+    value: 'KEY=VALUE',
+    summary: 'option of the service; VALUE may be env:NAME or file:PATH',
+  },
+  'read-only': { kind: 'flag', summary: 'refuse every change' },
+  uid: { kind: 'value', value: 'ID', parse: id, default: '0', summary: 'owner of all files' },
+  gid: { kind: 'value', value: 'ID', parse: id, default: '0', summary: 'group of all files' },
+  'file-mode': {
+    kind: 'value',
+    value: 'MODE',
+    parse: mode,
+    default: '0644',
+    summary: 'permissions of files',
+  },
+  'dir-mode': {
+    kind: 'value',
+    value: 'MODE',
+    parse: mode,
+    default: '0755',
+    summary: 'permissions of folders',
+  },
+  'attr-ttl': {
+    kind: 'value',
+    value: 'TIME',
+    parse: duration,
+    default: '1s',
+    summary: 'how long attributes are trusted',
+  },
+  'entry-ttl': {
+    kind: 'value',
+    value: 'TIME',
+    parse: duration,
+    default: '1s',
+    summary: 'how long names are trusted',
+  },
+  'cache-size': {
+    kind: 'value',
+    value: 'SIZE',
+    parse: size,
+    default: '256M',
+    summary: 'memory for cached data',
+  },
+  'staging-dir': {
+    kind: 'value',
+    value: 'PATH',
+    parse: path,
+    summary: "folder for data not yet published; the system's for temporary files",
+  },
+  capacity: { kind: 'value', value: 'SIZE', parse: size, summary: 'size of the file system that df shows' },
+  timeout: {
+    kind: 'value',
+    value: 'TIME',
+    parse: timeLimit,
+    default: '30s',
+    summary: 'time limit of one storage operation',
+  },
+  'shutdown-timeout': {
+    kind: 'value',
+    value: 'TIME',
+    parse: timeLimit,
+    default: '30s',
+    summary: 'time limit of publishing at the end',
+  },
+  'log-level': {
+    kind: 'value',
+    value: 'LEVEL',
+    parse: oneOf(LOG_LEVELS),
+    default: 'info',
+    summary: LOG_LEVELS.join(', '),
+  },
+  'log-format': {
+    kind: 'value',
+    value: 'FORMAT',
+    parse: oneOf(LOG_FORMATS),
+    default: 'text',
+    summary: LOG_FORMATS.join(', '),
+  },
+} as const satisfies Options
+
+export const serveCommand = define({
+  name: 'serve',
+  summary: 'serve a storage to one virtual machine at a time',
+  argument: { name: 'URI', required: true, summary: 'what to serve: SERVICE://..., see ovfs services' },
+  groups: [
+    { title: 'Socket', options: ['socket', 'socket-path', 'fd', 'socket-mode', 'socket-group', 'once'] },
+    { title: 'Storage', options: ['option', 'read-only', 'timeout', 'shutdown-timeout'] },
+    {
+      title: 'File system',
+      options: [
+        'uid',
+        'gid',
+        'file-mode',
+        'dir-mode',
+        'attr-ttl',
+        'entry-ttl',
+        'cache-size',
+        'staging-dir',
+        'capacity',
+      ],
+    },
+    { title: 'Log', options: ['log-level', 'log-format'] },
+  ],
+  options: SERVE_OPTIONS,
+  notes: [
+    "The options of a service are OpenDAL's own: see ovfs services NAME. They stand in the query of the URI or follow -o.",
+    'Secrets belong in -o KEY=env:NAME or -o KEY=file:PATH: every user of this host can read a command line.',
+    'SIGTERM, SIGINT and SIGHUP publish what is not yet published and exit; a second one exits at once.',
+  ],
+  examples: [
+    'ovfs serve fs:///srv/share --socket /run/ovfs.sock',
+    "ovfs serve 's3://bucket/prefix?region=eu-west-1' --socket /run/ovfs.sock",
+    'ovfs serve webdavs://host/path --socket /run/ovfs.sock -o username=me -o password=file:/etc/ovfs/password',
+  ],
+})
+
+export const servicesCommand = define({
+  name: 'services',
+  summary: 'list the services of the installed OpenDAL and what they can do',
+  argument: { name: 'NAME', required: false, summary: 'show the options of this service only' },
+  groups: [{ title: 'Output', options: ['json'] }],
+  options: { json: { kind: 'flag', summary: 'as JSON' } },
+  examples: ['ovfs services', 'ovfs services s3', 'ovfs services --json'],
+})
+
+export const helpCommand = define({
+  name: 'help',
+  summary: 'explain a command',
+  argument: { name: 'COMMAND', required: false, summary: 'the command to explain' },
+  groups: [],
+  options: {},
+  examples: ['ovfs help serve'],
+})
+
+export const COMMANDS: readonly Command[] = [serveCommand, servicesCommand, helpCommand]

@@ -1,0 +1,96 @@
+// One line per event on stderr, as text or as JSON. Written with writeSync, so that the last line before an exit is seen;
+// every text goes through the redactor, and no text can make a second line.
+
+import { writeSync } from 'node:fs'
+import { singleLine } from './error.ts'
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+export const LOG_FORMATS = ['text', 'json'] as const
+export type LogFormat = (typeof LOG_FORMATS)[number]
+
+export type LogValue = string | number | boolean | undefined
+export type LogFields = Readonly<Record<string, LogValue>>
+
+export interface LogOptions {
+  readonly level: LogLevel
+  readonly format: LogFormat
+  readonly redact: (text: string) => string
+  readonly write: (line: string) => void
+  readonly now: () => Date
+}
+
+export class Log {
+  readonly #options: LogOptions
+
+  constructor(options: LogOptions) {
+    this.#options = options
+  }
+
+  error(message: string, fields?: LogFields): void {
+    this.#event('error', message, fields)
+  }
+
+  warn(message: string, fields?: LogFields): void {
+    this.#event('warn', message, fields)
+  }
+
+  info(message: string, fields?: LogFields): void {
+    this.#event('info', message, fields)
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    this.#event('debug', message, fields)
+  }
+
+  /** Words that other programs wait for: as they are, whatever the level. */
+  status(message: string): void {
+    if (this.#options.format === 'json') this.#write('info', message, {})
+    else this.#options.write(`${message}\n`)
+  }
+
+  /** The last words before an exit: one line, whatever the level. */
+  failure(message: string): void {
+    if (this.#options.format === 'json') this.#write('error', message, {})
+    else this.#options.write(`ovfs: ${singleLine(this.#options.redact(message))}\n`)
+  }
+
+  #event(level: LogLevel, message: string, fields: LogFields = {}): void {
+    if (LOG_LEVELS.indexOf(level) > LOG_LEVELS.indexOf(this.#options.level)) return
+    this.#write(level, message, fields)
+  }
+
+  #write(level: LogLevel, message: string, fields: LogFields): void {
+    const { format, now, redact, write } = this.#options
+    const clean = (value: LogValue) => (typeof value === 'string' ? singleLine(redact(value)) : value)
+    const time = now().toISOString()
+    const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
+    if (format === 'json') {
+      const record = {
+        time,
+        level,
+        message: clean(message),
+        ...Object.fromEntries(entries.map(([k, v]) => [k, clean(v)])),
+      }
+      write(`${JSON.stringify(record)}\n`)
+      return
+    }
+    const tail = entries.map(([key, value]) => ` ${key}=${quoted(clean(value))}`).join('')
+    write(`${time} ${level.padEnd(5)} ${clean(message)}${tail}\n`)
+  }
+}
+
+function quoted(value: LogValue): string {
+  const text = String(value)
+  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)
+}
+
+/** To stderr, at once. That nobody reads it any more is no reason to stop serving. */
+export function writeStderr(line: string): void {
+  try {
+    writeSync(2, line)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code !== 'EPIPE' && code !== 'EAGAIN' && code !== 'EIO') throw error
+  }
+}

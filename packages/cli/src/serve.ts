@@ -1,0 +1,187 @@
+// The life of `ovfs serve`: check the storage, listen, serve one front-end after the other, publish, end. What listens and
+// serves stands behind `OpenShare` (share.ts), so that this order can be tested without a virtual machine.
+
+import type { Capability, Operator } from 'opendal'
+import { CliError, oneLine } from './error.ts'
+import { ExitCode } from './exit-code.ts'
+import { Log, type LogFields } from './log.ts'
+import { processSources, Redactor } from './secret.ts'
+import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
+import { groupId, listenWith } from './socket-file.ts'
+import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
+import { openStorage } from './storage-check.ts'
+import { parseStorage, type Storage } from './uri.ts'
+
+export interface ShareEvents {
+  connected(): void
+  /** @param reason undefined if the front-end just closed its connection */
+  disconnected(reason?: string): void
+  /** A request failed, or a guest or front-end broke the rules. The share goes on. */
+  trouble(message: string, fields: LogFields): void
+}
+
+export interface ShareOptions {
+  readonly operator: Operator
+  readonly storage: Storage
+  readonly endpoint: Endpoint
+  readonly files: FileSettings
+  readonly readOnly: boolean
+  readonly timeoutMs: number
+  readonly events: ShareEvents
+}
+
+export interface Share {
+  /** Rejects with a CliError if the socket cannot be listened on. */
+  listen(): Promise<void>
+  /** Takes no new requests, answers what is in flight, publishes what is dirty. Rejects if something stays unpublished. */
+  close(): Promise<void>
+  /** Paths of the files that hold data which is not in the storage; undefined if they are not known. */
+  unpublished(): readonly string[] | undefined
+}
+
+export interface ServeHost {
+  readonly openShare: (options: ShareOptions) => Share | Promise<Share>
+  readonly signals: SignalEmitter
+  readonly write: (line: string) => void
+}
+
+/** Words that other programs wait for on stderr before they start a virtual machine. */
+export const LISTENING = 'Waiting for vhost-user socket connection...'
+
+export async function serve(settings: ServeSettings, host: ServeHost): Promise<ExitCode> {
+  const redactor = new Redactor()
+  const log = new Log({
+    level: settings.logLevel,
+    format: settings.logFormat,
+    redact: text => redactor.redact(text),
+    write: host.write,
+    now: () => new Date(),
+  })
+  try {
+    return await run(settings, host, log, redactor)
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error
+    log.failure(oneLine(error))
+    return ExitCode.FAILED
+  }
+}
+
+async function run(
+  settings: ServeSettings,
+  host: ServeHost,
+  log: Log,
+  redactor: Redactor,
+): Promise<ExitCode> {
+  const storage = parseStorage(settings.uri, settings.assignments, processSources)
+  for (const secret of storage.secrets) redactor.add(secret)
+  for (const name of storage.exposed) {
+    log.warn(`${name} stands on the command line, where every user of this host can read it`, {
+      instead: `-o ${name}=env:NAME or -o ${name}=file:PATH`,
+    })
+  }
+  const { endpoint, socketMode, socketGroup } = settings
+  const access = { mode: socketMode, gid: socketGroup === undefined ? undefined : groupId(socketGroup) }
+  const { operator, capability } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
+  const readOnly = settings.readOnly || !capability.write
+
+  const visit = new FirstVisit(settings.once)
+  const share = await host.openShare({
+    operator,
+    storage,
+    endpoint,
+    files: settings.files,
+    readOnly,
+    timeoutMs: settings.timeoutMs,
+    events: {
+      connected: () => log.info('front-end connected'),
+      disconnected: reason => {
+        log.info('front-end left', { reason })
+        visit.end()
+      },
+      trouble: (message, fields) => log.error(message, fields),
+    },
+  })
+  const signals = catchStopSignals(host.signals)
+  try {
+    if (endpoint.kind === 'path') await listenWith(endpoint.path, access, () => share.listen())
+    else await share.listen()
+    log.info('serving', {
+      storage: storage.display,
+      socket: endpoint.kind === 'path' ? endpoint.path : `fd ${endpoint.fd}`,
+      access: readOnly ? 'read-only' : 'read-write',
+    })
+    announceLimits(log, storage, capability)
+    log.status(LISTENING)
+    const signal = await Promise.race([signals.first, visit.over])
+    log.info('ending', signal === undefined ? { because: '--once' } : { because: signal })
+    await publish(share, settings.shutdownTimeoutMs, signals.second)
+    log.info('ended')
+    return ExitCode.OK
+  } finally {
+    signals.release()
+  }
+}
+
+/** Ends, with --once, when the first front-end has left. */
+class FirstVisit {
+  readonly over: Promise<undefined>
+  #resolve: () => void = () => {}
+
+  constructor(once: boolean) {
+    this.over = new Promise(resolve => {
+      if (once) this.#resolve = () => resolve(undefined)
+    })
+  }
+
+  end(): void {
+    this.#resolve()
+  }
+}
+
+function announceLimits(log: Log, storage: Storage, capability: Capability): void {
+  const { service } = storage
+  if (!capability.write) log.warn(`${service.name} cannot write: the share is read-only`)
+  else if (!capability.delete) log.warn(`${service.name} cannot delete: removing a file fails`)
+  if (!capability.list) log.warn(`${service.name} cannot list: the guest sees only names that it asks for`)
+  if (/lost when it ends|may drop/.test(service.summary)) log.warn(`${service.name} is ${service.summary}`)
+}
+
+async function publish(share: Share, timeoutMs: number, second: Promise<StopSignal>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const hurry = Promise.race([
+    second.then(signal => `stopped by a second ${signal}`),
+    new Promise<string>(resolve => {
+      timer = setTimeout(() => resolve(`not done within ${timeoutMs / 1000} s`), timeoutMs)
+    }),
+  ])
+  try {
+    await Promise.race([
+      share.close(),
+      hurry.then(reason => {
+        throw new CliError('SHUTDOWN', `${reason}, ${unpublishedText(share)}`)
+      }),
+    ])
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    const message = error instanceof Error ? error.message : String(error)
+    throw new CliError('SHUTDOWN', `publishing failed, ${unpublishedText(share)}: ${message}`, undefined, {
+      cause: error,
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const MOST_NAMED = 10
+
+function unpublishedText(share: Share): string {
+  const paths = share.unpublished()
+  if (paths === undefined) return 'some of the latest writes may not be in the storage'
+  if (paths.length === 0) return 'nothing is unpublished'
+  const named = paths
+    .slice(0, MOST_NAMED)
+    .map(path => JSON.stringify(path))
+    .join(', ')
+  const more = paths.length > MOST_NAMED ? ` and ${paths.length - MOST_NAMED} more` : ''
+  return `not published: ${named}${more}`
+}

@@ -1,0 +1,153 @@
+// Builds the operator and makes one cheap call with it, so that a wrong endpoint, bucket, folder or key is told before any
+// guest can connect.
+
+import { accessSync, constants, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { type Capability, Operator } from 'opendal'
+import { CliError } from './error.ts'
+import { findObstacle, serverOf } from './reachability.ts'
+import type { Service } from './services/service.ts'
+import { readFailure, startError } from './storage-failure.ts'
+import type { Storage } from './uri.ts'
+
+export interface CheckedStorage {
+  readonly operator: Operator
+  readonly capability: Capability
+}
+
+/** A name that cannot be a guest's file: what begins so is kept for ovfs. */
+const PROBE_KEY = '.ovfs-start-check'
+
+export async function openStorage(
+  storage: Storage,
+  readOnly: boolean,
+  timeoutMs: number,
+): Promise<CheckedStorage> {
+  const { service } = storage
+  const options = service.name === 'fs' ? checkedFolder(storage.options, readOnly) : storage.options
+  const operator = build(service, options)
+  const capability = operator.capability()
+  if (!capability.read) {
+    throw new CliError(
+      'SERVICE',
+      `${service.name} cannot read in this version of OpenDAL`,
+      'see ovfs services',
+    )
+  }
+  await check(operator, capability, service, options, timeoutMs)
+  return { operator, capability }
+}
+
+function build(service: Service, options: Readonly<Record<string, string>>): Operator {
+  try {
+    return new Operator(service.name, { ...options })
+  } catch (error) {
+    const { fallback } = service
+    const { kind, message } = readFailure(error)
+    if (kind === 'Unsupported') {
+      throw new CliError('SERVICE', `the installed OpenDAL has no ${service.name}`, 'see ovfs services', {
+        cause: error,
+      })
+    }
+    if (
+      fallback !== undefined &&
+      options[fallback.option] === undefined &&
+      message.includes(fallback.refusal)
+    ) {
+      return build(service, { ...options, [fallback.option]: fallback.value })
+    }
+    throw badValue(message, service) ?? startError(error, service, options)
+  }
+}
+
+/** The deserializer's words for a value that is no number, boolean or duration. */
+function badValue(message: string, service: Service): CliError | undefined {
+  const match = /parse config '(\w+)' with value '(.*)' failed for (.*)$/.exec(message)
+  if (match === null) return undefined
+  const expected = match[3]!.includes('bool')
+    ? 'true or false'
+    : match[3]!.includes('Int')
+      ? 'a whole number'
+      : 'another value'
+  return new CliError('OPTION', `${service.name} cannot take the value of ${match[1]}`, `give ${expected}`)
+}
+
+// OpenDAL creates a root that does not exist, and stat('/') succeeds on one that has gone.
+function checkedFolder(
+  options: Readonly<Record<string, string>>,
+  readOnly: boolean,
+): Readonly<Record<string, string>> {
+  const root = resolve(options.root!)
+  try {
+    if (!statSync(root).isDirectory())
+      throw new CliError('STORAGE', `${root} is not a folder`, 'give a folder')
+    accessSync(root, constants.R_OK | constants.X_OK | (readOnly ? 0 : constants.W_OK))
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT')
+      throw new CliError('STORAGE', `the folder ${root} does not exist`, `mkdir -p ${root}`)
+    if (code === 'ENOTDIR') throw new CliError('STORAGE', `${root} lies below a file`, 'give a folder')
+    if (code === 'EROFS')
+      throw new CliError('STORAGE', `${root} is on a read-only file system`, 'give --read-only')
+    const hint = readOnly ? 'check its permissions' : 'check its permissions, or give --read-only'
+    throw new CliError('STORAGE', `no permission on the folder ${root} (${code})`, hint, { cause: error })
+  }
+  return { ...options, root }
+}
+
+async function check(
+  operator: Operator,
+  capability: Capability,
+  service: Service,
+  options: Readonly<Record<string, string>>,
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = new AbortController()
+  const server = serverOf(options)
+  const obstacle = server === undefined ? Promise.resolve(undefined) : findObstacle(server, deadline.signal)
+  const timer = setTimeout(() => deadline.abort(), timeoutMs)
+  try {
+    await Promise.race([
+      probe(operator, capability).catch(async error => {
+        // Only a request that got no answer has an obstacle for its reason.
+        const unanswered = /send http request|connect/i.test(readFailure(error).message)
+        throw startError(error, service, options, unanswered ? await obstacle : undefined)
+      }),
+      obstacle.then(found => {
+        if (found !== undefined && server?.viaHttp === false) throw unreachable(service, found)
+        return new Promise<never>(() => {})
+      }),
+      new Promise<never>((_, reject) => {
+        deadline.signal.addEventListener('abort', async () => {
+          const found = (await obstacle) ?? `no answer within ${timeoutMs / 1000} s`
+          reject(unreachable(service, found))
+        })
+      }),
+    ])
+  } finally {
+    clearTimeout(timer)
+    deadline.abort()
+  }
+}
+
+function unreachable(service: Service, obstacle: string): CliError {
+  return new CliError(
+    'STORAGE',
+    `${service.name} does not work: ${obstacle}`,
+    'check the endpoint and the network',
+  )
+}
+
+async function probe(operator: Operator, capability: Capability): Promise<void> {
+  if (capability.list) {
+    const lister = await operator.lister('/', { limit: 1 })
+    await lister.next()
+    return
+  }
+  try {
+    await operator.stat(PROBE_KEY)
+  } catch (error) {
+    if (readFailure(error).kind !== 'NotFound') throw error
+  }
+}

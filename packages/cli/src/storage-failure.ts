@@ -1,0 +1,109 @@
+// What OpenDAL's errors say, in one safe line. They carry everything in their text: kind, context (URLs, headers, response
+// parts: never printed) and message. Shape: `Kind (status) at operation, context: { .. } => message, source: ..`.
+
+import { CliError, singleLine } from './error.ts'
+import type { Service } from './services/service.ts'
+
+export interface StorageFailure {
+  /** OpenDAL's error kind, or `Unknown` for a text of another shape. */
+  readonly kind: string
+  readonly message: string
+}
+
+const SHAPE = /^(\w+) \((?:permanent|temporary|persistent)\) at /
+const LONGEST_MESSAGE = 300
+
+export function readFailure(error: unknown): StorageFailure {
+  const text = error instanceof Error ? error.message : String(error)
+  const kind = SHAPE.exec(text)?.[1] ?? 'Unknown'
+  return { kind, message: messageOf(text, kind) }
+}
+
+function messageOf(text: string, kind: string): string {
+  if (kind === 'Unknown') return shorten(withoutUrls(text))
+  // The context ends at the first `} =>`: what stands in front of it is ours or the response's head.
+  const context = text.indexOf(', context: {')
+  const arrow = text.indexOf(context < 0 ? ' => ' : ' } => ', Math.max(context, 0))
+  const after = arrow < 0 ? '' : text.slice(arrow + (context < 0 ? 4 : 6))
+  // S3Error { code: "AccessDenied", message: "...", resource: ... } and its likes.
+  const fields = /\bcode: "([^"]*)"(?:.*?\bmessage: "([^"]*)")?/s.exec(after)
+  if (fields !== null) return shorten([fields[1], fields[2]].filter(Boolean).join(', '))
+  if (after !== '') return shorten(withoutUrls(after))
+  const status = /\bstatus: (\d{3})\b/.exec(text)?.[1]
+  return status === undefined ? kind : `HTTP status ${status}`
+}
+
+function withoutUrls(text: string): string {
+  return text
+    .replace(/ for url \([^)]*\)/g, '')
+    .replace(/([a-z][a-z0-9+.-]*):\/\/[^\s"')]*/gi, (_, scheme: string) => `${scheme}://...`)
+}
+
+function shorten(text: string): string {
+  const line = singleLine(text)
+  return line.length <= LONGEST_MESSAGE ? line : `${line.slice(0, LONGEST_MESSAGE)}...`
+}
+
+interface Advice {
+  readonly kind?: string
+  readonly text?: RegExp
+  readonly hint: (service: Service, options: Readonly<Record<string, string>>) => string | undefined
+}
+
+const credentials = (service: Service) => service.credentials
+
+/** The first row that fits says what to do. */
+const ADVICE: readonly Advice[] = [
+  { text: /load(ing)? (the )?credential|credential is empty|no valid credential/i, hint: credentials },
+  { kind: 'PermissionDenied', hint: service => service.credentials ?? 'check the permissions' },
+  {
+    text: /InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|status 40[13]|status: 40[13]/,
+    hint: credentials,
+  },
+  { text: /authentication|AUTH|password/, hint: credentials },
+  {
+    text: /NoSuchBucket|bucket does not exist/i,
+    hint: (_, options) =>
+      `create the bucket ${options.bucket ?? ''} first, or check its name and the endpoint`,
+  },
+  {
+    text: /PermanentRedirect|AuthorizationHeaderMalformed|status 301|IllegalLocationConstraint/,
+    hint: () => 'the bucket is in another region: give region=NAME',
+  },
+  {
+    text: /no such table|relation .* does not exist|Table .* doesn't exist/i,
+    hint: (_, options) =>
+      `create it first: CREATE TABLE ${options.table} (${options.key_field ?? 'key'} VARCHAR(255) PRIMARY KEY, ${options.value_field ?? 'value'} BLOB), with BYTEA for BLOB on PostgreSQL`,
+  },
+  {
+    text: /unable to open database file/,
+    hint: () => 'create the database first; its folder must be writable',
+  },
+  { text: /send http request|Connection refused|dns error/, hint: () => 'check the endpoint' },
+  {
+    text: /building http request|invalid uri|invalid format|endpoint is invalid/,
+    hint: () => 'check the endpoint: it is a URL',
+  },
+]
+
+/** The error to tell when the service refuses at the start. */
+export function startError(
+  error: unknown,
+  service: Service,
+  options: Readonly<Record<string, string>>,
+  finding?: string,
+): CliError {
+  const { kind, message } = readFailure(error)
+  const row = ADVICE.find(
+    advice =>
+      (advice.kind === undefined || advice.kind === kind) &&
+      (advice.text === undefined || advice.text.test(message)),
+  )
+  const hint = row?.hint(service, options) ?? `see ovfs services ${service.name}`
+  const detail =
+    finding ??
+    (kind === 'Unknown' || kind === 'Unexpected' || kind === 'ConfigInvalid'
+      ? message
+      : `${kind}, ${message}`)
+  return new CliError('STORAGE', `${service.name} does not work: ${detail}`, hint, { cause: error })
+}

@@ -1,0 +1,252 @@
+// The order of a start and an end, with a share that only records what is asked of it.
+
+import { EventEmitter } from 'node:events'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseInvocation } from '../src/command.ts'
+import { serveCommand } from '../src/commands.ts'
+import { CliError } from '../src/error.ts'
+import { LISTENING, type Share, type ShareOptions, serve } from '../src/serve.ts'
+import { serveSettings } from '../src/settings.ts'
+
+let folder: string
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ovfs-serve-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Fakes {
+  readonly listen?: (options: ShareOptions) => Promise<void>
+  readonly close?: (options: ShareOptions) => Promise<void>
+  readonly unpublished?: readonly string[]
+}
+
+function start(args: readonly string[], fakes: Fakes = {}) {
+  const signals = new EventEmitter()
+  const calls: string[] = []
+  let output = ''
+  let reached: (options: ShareOptions) => void
+  const listening = new Promise<ShareOptions>(resolve => {
+    reached = resolve
+  })
+  const openShare = (options: ShareOptions): Share => ({
+    listen: async () => {
+      calls.push('listen')
+      await fakes.listen?.(options)
+    },
+    close: async () => {
+      calls.push('close')
+      await fakes.close?.(options)
+    },
+    unpublished: () => fakes.unpublished ?? [],
+  })
+  let options: ShareOptions | undefined
+  const ended = serve(serveSettings(parseInvocation(serveCommand, args)), {
+    openShare: given => {
+      options = given
+      return openShare(given)
+    },
+    signals,
+    write: line => {
+      output += line
+      if (line.includes(LISTENING)) reached(options!)
+    },
+  })
+  return { signals, calls, listening, ended, output: () => output }
+}
+
+const MEMORY = ['memory://', '--socket', '/nonexistent/a.sock']
+
+describe('serve', () => {
+  it('says the words that other tools wait for, once it listens and not before', async () => {
+    let before = ''
+    const run = start(MEMORY, {
+      listen: async () => {
+        before = run.output()
+      },
+    })
+    await run.listening
+    expect(before).not.toContain('Waiting')
+    expect(run.output().split('\n')).toContain('Waiting for vhost-user socket connection...')
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(0)
+  })
+
+  it('says them at the lowest level, and within a JSON line if lines are JSON', async () => {
+    const quiet = start([...MEMORY, '--log-level=error'])
+    await quiet.listening
+    quiet.signals.emit('SIGINT', 'SIGINT')
+    await quiet.ended
+    expect(quiet.output()).toBe(`${LISTENING}\n`)
+
+    const json = start([...MEMORY, '--log-format=json'])
+    await json.listening
+    json.signals.emit('SIGINT', 'SIGINT')
+    await json.ended
+    const lines = json
+      .output()
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    expect(lines.map(line => line.message)).toContain(LISTENING)
+  })
+
+  it('hands the settings on', async () => {
+    const run = start([...MEMORY, '--read-only', '--uid=7', '--cache-size=1M', '--timeout=2s'])
+    const share = await run.listening
+    expect(share).toMatchObject({ readOnly: true, timeoutMs: 2000, files: { uid: 7, cacheBytes: 2 ** 20 } })
+    run.signals.emit('SIGHUP', 'SIGHUP')
+    expect(await run.ended).toBe(0)
+  })
+
+  it('serves the next front-end after one has left', async () => {
+    const run = start(MEMORY)
+    const { events } = await run.listening
+    events.connected()
+    events.disconnected()
+    events.connected()
+    await new Promise(resolve => setImmediate(resolve))
+    expect(run.calls).toEqual(['listen'])
+    expect(run.output().match(/front-end/g)).toHaveLength(3)
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(0)
+  })
+
+  it('with --once publishes and ends when the first front-end has left', async () => {
+    const run = start([...MEMORY, '--once'])
+    const { events } = await run.listening
+    events.connected()
+    events.disconnected('connection reset')
+    expect(await run.ended).toBe(0)
+    expect(run.calls).toEqual(['listen', 'close'])
+    expect(run.output()).toContain('reason="connection reset"')
+  })
+
+  it('publishes at a signal before it ends', async () => {
+    let published = false
+    const run = start(MEMORY, {
+      close: async () => {
+        await new Promise(resolve => setImmediate(resolve))
+        published = true
+      },
+    })
+    await run.listening
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(published).toBe(true)
+    expect(run.signals.listenerCount('SIGTERM')).toBe(0)
+  })
+
+  it('gives up publishing at the time limit and says what is lost', async () => {
+    const run = start([...MEMORY, '--shutdown-timeout=10ms'], {
+      close: () => new Promise(() => {}),
+      unpublished: ['/a', '/b "c"\n'],
+    })
+    await run.listening
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toMatch(/ovfs: not done within 0.01 s, not published: "\/a", "\/b \\"c\\"\\n"\n$/)
+  })
+
+  it('gives up publishing at a second signal', async () => {
+    const run = start(MEMORY, { close: () => new Promise(() => {}), unpublished: Array(12).fill('/x') })
+    await run.listening
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    run.signals.emit('SIGINT', 'SIGINT')
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toMatch(/stopped by a second SIGINT, not published: .* and 2 more\n$/)
+  })
+
+  it('fails when publishing fails', async () => {
+    const run = start(MEMORY, { close: () => Promise.reject(new Error('bucket gone')), unpublished: ['/a'] })
+    await run.listening
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toMatch(/ovfs: publishing failed, not published: "\/a": bucket gone\n$/)
+  })
+
+  it('fails in one line when the socket cannot be had', async () => {
+    const run = start(MEMORY, {
+      listen: () => Promise.reject(new CliError('SOCKET', 'in use', 'choose another')),
+    })
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toBe('ovfs: in use: choose another\n')
+  })
+
+  it('does not listen when the storage does not work', async () => {
+    const run = start([`fs://${folder}/none`, '--socket', '/a'])
+    expect(await run.ended).toBe(1)
+    expect(run.calls).toEqual([])
+    expect(run.output()).toMatch(/^ovfs: the folder .* does not exist: mkdir -p .*\n$/)
+  })
+
+  it('lets a defect through, with its stack', async () => {
+    const run = start(MEMORY, { listen: () => Promise.reject(new TypeError('defect')) })
+    await expect(run.ended).rejects.toThrow(TypeError)
+  })
+
+  it('serves what cannot be written read-only, and says so', async () => {
+    const server = createServer((_, response) => response.writeHead(404).end())
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const run = start([`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, '--socket', '/a'])
+    expect((await run.listening).readOnly).toBe(true)
+    expect(run.output()).toMatch(/warn .*http cannot write: the share is read-only/)
+    expect(run.output()).toMatch(/warn .*http cannot list/)
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+    server.closeAllConnections()
+    server.close()
+  })
+
+  it('says that a share in memory will be lost', async () => {
+    const run = start(MEMORY)
+    await run.listening
+    expect(run.output()).toMatch(/warn .*memory is this process, lost when it ends/)
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+  })
+
+  it('warns of a secret on the command line and never repeats it', async () => {
+    const run = start([
+      's3://b?endpoint=http://127.0.0.1:1',
+      '-o',
+      'access_key_id=AKID',
+      '-o',
+      'secret_access_key=hunter22',
+      '--socket',
+      '/a',
+    ])
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toMatch(/warn .*secret_access_key stands on the command line/)
+    expect(run.output()).not.toContain('hunter22')
+  })
+
+  it('gives the socket file the mode that was asked for, and never a wider one', async () => {
+    const path = join(folder, 's')
+    let born = 0
+    const run = start(['memory://', '--socket', path, '--socket-mode=0620'], {
+      listen: async () => {
+        writeFileSync(path, '', { mode: 0o777 })
+        born = statSync(path).mode & 0o777
+      },
+    })
+    const umask = process.umask()
+    await run.listening
+    expect(born).toBe(0o600)
+    expect(statSync(path).mode & 0o777).toBe(0o620)
+    expect(process.umask()).toBe(umask)
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+  })
+
+  it('refuses a group that there is not', async () => {
+    const run = start([...MEMORY, '--socket-group=no-such-group'])
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toMatch(/there is no group "no-such-group"/)
+  })
+})

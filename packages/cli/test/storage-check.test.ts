@@ -1,0 +1,181 @@
+// Real operators against servers of this process: what a person reads when something at the start is wrong.
+
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { CliError, oneLine } from '../src/error.ts'
+import { processSources } from '../src/secret.ts'
+import { openStorage } from '../src/storage-check.ts'
+import { parseStorage } from '../src/uri.ts'
+
+let folder: string
+let servers: (Server | TcpServer)[] = []
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ovfs-check-'))
+})
+
+afterEach(async () => {
+  rmSync(folder, { recursive: true, force: true })
+  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
+  servers = []
+})
+
+async function listening(server: Server | TcpServer): Promise<number> {
+  servers.push(server)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+const http = (listener: RequestListener) => listening(createServer(listener))
+
+/** A port on which nothing listens. */
+async function deadPort(): Promise<number> {
+  const server = createTcpServer()
+  const port = await listening(server)
+  await new Promise(resolve => server.close(resolve))
+  servers = servers.filter(other => other !== server)
+  return port
+}
+
+function open(uri: string, { assignments = [] as string[], readOnly = false, timeoutMs = 5000 } = {}) {
+  return openStorage(parseStorage(uri, assignments, processSources), readOnly, timeoutMs)
+}
+
+async function refusal(opening: Promise<unknown>): Promise<string> {
+  const error = await opening.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  expect(error).toBeInstanceOf(CliError)
+  return oneLine(error as CliError)
+}
+
+const KEYS = ['access_key_id=AKID', 'secret_access_key=hunter2hunter2']
+const s3Error = (status: number, code: string): RequestListener => {
+  return (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/xml' })
+    response.end(
+      `<?xml version="1.0"?><Error><Code>${code}</Code><Message>said so</Message><Resource>/b</Resource><RequestId>1</RequestId></Error>`,
+    )
+  }
+}
+
+describe('a storage that works', () => {
+  it('is opened: memory and a folder', async () => {
+    expect((await open('memory://')).capability.list).toBe(true)
+    expect((await open(`fs://${folder}`)).capability.rename).toBe(true)
+  })
+
+  it('is opened: S3 that lists, with the region that most servers take', async () => {
+    const seen: string[] = []
+    const port = await http((request, response) => {
+      seen.push(request.headers.authorization ?? '')
+      response.writeHead(200, { 'content-type': 'application/xml' })
+      response.end('<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>')
+    })
+    await open(`s3://b?endpoint=http://127.0.0.1:${port}&disable_config_load=true`, { assignments: KEYS })
+    expect(seen).toHaveLength(1)
+    expect(seen[0]).toContain('/us-east-1/s3/')
+  })
+
+  it('is opened: a web server that has not the file that was asked for', async () => {
+    const port = await http((_, response) => response.writeHead(404).end())
+    expect((await open(`http://127.0.0.1:${port}/files`)).capability.write).toBe(false)
+  })
+})
+
+describe('a folder', () => {
+  it('that does not exist is not made', async () => {
+    const path = join(folder, 'none')
+    expect(await refusal(open(`fs://${path}`))).toBe(`the folder ${path} does not exist: mkdir -p ${path}`)
+    expect(existsSync(path)).toBe(false)
+  })
+
+  it('that is a file, or below one, is refused', async () => {
+    writeFileSync(join(folder, 'file'), '')
+    expect(await refusal(open(`fs://${folder}/file`))).toContain('is not a folder')
+    expect(await refusal(open(`fs://${folder}/file/below`))).toContain('lies below a file')
+  })
+})
+
+describe('a server that refuses', () => {
+  it.each([
+    [
+      403,
+      'InvalidAccessKeyId',
+      /^s3 does not work: PermissionDenied, InvalidAccessKeyId, said so: give access_key_id/,
+    ],
+    [403, 'SignatureDoesNotMatch', /PermissionDenied, SignatureDoesNotMatch/],
+    [404, 'NoSuchBucket', /NoSuchBucket, said so: create the bucket b first/],
+    [301, 'PermanentRedirect', /give region=NAME/],
+  ])('S3 with %i %s', async (status, code, message) => {
+    const port = await http(s3Error(status, code))
+    const line = await refusal(open(`s3://b?endpoint=http://127.0.0.1:${port}`, { assignments: KEYS }))
+    expect(line).toMatch(message)
+    expect(line).not.toContain('hunter2')
+  })
+
+  it('WebDAV with 401', async () => {
+    const port = await http((_, response) => response.writeHead(401).end())
+    expect(await refusal(open(`webdav://127.0.0.1:${port}/`))).toMatch(
+      /^webdav does not work: .*give username and password/,
+    )
+  })
+})
+
+describe('a server that is not there', () => {
+  it.each([
+    ['s3', (port: number) => `s3://b?endpoint=http://127.0.0.1:${port}`, KEYS],
+    ['webdav', (port: number) => `webdav://127.0.0.1:${port}/`, []],
+    ['redis', (port: number) => `redis://127.0.0.1:${port}`, []],
+    ['postgresql', (port: number) => `postgresql://me@127.0.0.1:${port}/d?table=t`, []],
+  ])('is named at once: %s', async (name, uri, assignments) => {
+    const port = await deadPort()
+    const line = await refusal(open(uri(port), { assignments, timeoutMs: 60_000 }))
+    expect(line).toMatch(
+      new RegExp(`^${name} does not work: nothing listens on 127.0.0.1:${port}: check the endpoint`),
+    )
+  })
+
+  it('has a name that does not exist', async () => {
+    expect(await refusal(open('webdav://no-such-host.invalid/'))).toMatch(/no host named|cannot be resolved/)
+  })
+})
+
+describe('a server that never answers', () => {
+  it.each([
+    ['s3', (port: number) => `s3://b?endpoint=http://127.0.0.1:${port}`, KEYS],
+    ['redis', (port: number) => `redis://127.0.0.1:${port}`, []],
+  ])('is given up at the time limit: %s', async (name, uri, assignments) => {
+    const sockets = new Set<{ destroy(): void }>()
+    const port = await listening(createTcpServer(socket => sockets.add(socket.on('error', () => {}))))
+    const line = await refusal(open(uri(port), { assignments, timeoutMs: 300 }))
+    for (const socket of sockets) socket.destroy()
+    expect(line).toBe(`${name} does not work: no answer within 0.3 s: check the endpoint and the network`)
+  })
+})
+
+describe('an option', () => {
+  it('whose value has the wrong kind is named, without the value', async () => {
+    expect(await refusal(open('s3://b?enable_virtual_host_style=maybe'))).toBe(
+      's3 cannot take the value of enable_virtual_host_style: give true or false',
+    )
+    expect(await refusal(open('redis://h?db=x'))).toBe(
+      'redis cannot take the value of db: give a whole number',
+    )
+  })
+
+  it('with an endpoint that is no URL is told as such', async () => {
+    expect(await refusal(open('webdav://?endpoint=nonsense%20here'))).toMatch(/check the endpoint/)
+  })
+})
+
+describe('a service that cannot read', () => {
+  it('is not served', async () => {
+    expect(await refusal(open('alluxio://127.0.0.1:1/'))).toMatch(/alluxio cannot read/)
+  })
+})
