@@ -3,6 +3,7 @@
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
@@ -21,12 +22,16 @@ export const Errno = {
   ENFILE: 23,
   EMFILE: 24,
   ENOTTY: 25,
+  ETXTBSY: 26,
   EFBIG: 27,
   ENOSPC: 28,
+  ESPIPE: 29,
   EROFS: 30,
   EMLINK: 31,
   ERANGE: 34,
+  EDEADLK: 35,
   ENAMETOOLONG: 36,
+  ENOLCK: 37,
   ENOSYS: 38,
   ENOTEMPTY: 39,
   ELOOP: 40,
@@ -35,9 +40,11 @@ export const Errno = {
   EOVERFLOW: 75,
   EILSEQ: 84,
   EOPNOTSUPP: 95,
+  ENOTCONN: 107,
   ETIMEDOUT: 110,
   ESTALE: 116,
   EDQUOT: 122,
+  ECANCELED: 125,
 } as const
 
 export type ErrnoName = keyof typeof Errno

@@ -40,17 +40,26 @@ export interface FuseServerOptions {
   trace?: { now(): number; line(text: string): void }
 }
 
-/** What one row comes to with a given handler. */
+/**
+ * What one row comes to with a given handler. All plans have the same shape, unlike rows, so that reading them costs the
+ * same however many operations a guest mixes.
+ */
 interface Plan {
-  readonly row: Operation
+  readonly opcode: number
   /** What the arguments start with, for errors. */
   readonly struct: string
-  /** The handler serves the operation. */
-  readonly served: boolean
+  readonly requestSize: number
+  readonly replySize: number
+  readonly silent: boolean
   /** Names or values follow the structure, so that all of the arguments are needed. */
   readonly whole: boolean
   /** Most bytes of arguments, where `whole`. */
   readonly limit: number
+  /** Undefined if the handler does not serve the operation: then `missing` answers. */
+  readonly call: Operation['call'] | undefined
+  readonly missing: Operation['missing']
+  readonly answer: Operation['answer'] | undefined
+  readonly partial: Operation['partial'] | undefined
 }
 
 const POOLED_REQUESTS = 1024
@@ -130,26 +139,25 @@ export class FuseServer {
       if (request.opcode === FUSE_INIT_BSWAP_RESERVED) throw swappedOrder()
       throw new FsError(session === NO_SESSION ? 'EIO' : 'ENOSYS', `opcode ${request.opcode}`)
     }
-    const { row } = plan
-    const silent = row.silent === true
+    const { silent, opcode, call } = plan
     if (!silent && request.replyRoom < 0) return undefined
-    if (row.opcode === Opcode.INIT) return this.#init(request, plan)
+    if (opcode === Opcode.INIT) return this.#init(request, plan)
     if (session === NO_SESSION) {
       if (silent) return undefined
       throw noSession()
     }
     // Before the handler is called: what it does (count a lookup, open a handle) could not be told to the guest.
-    if (!silent && request.replyRoom < row.replySize) throw noRoom(row, request.replyRoom)
-    request.admit(plan.struct, row.requestSize, plan.whole, plan.limit)
-    if (row.opcode === Opcode.DESTROY) return this.#endSession()
-    if (plan.served) return row.call!(this.#handler, request)
-    if (typeof row.missing === 'string') throw new FsError(row.missing)
-    return row.missing.value
+    if (!silent && request.replyRoom < plan.replySize) throw noRoom(plan, request.replyRoom)
+    request.admit(plan.struct, plan.requestSize, plan.whole, plan.limit)
+    if (opcode === Opcode.DESTROY) return this.#endSession()
+    if (call !== undefined) return call(this.#handler, request)
+    if (typeof plan.missing === 'string') throw new FsError(plan.missing)
+    return plan.missing.value
   }
 
   /** Writes the answer of a handler that succeeded; returns its length. */
   #answer(plan: Plan, request: Request, result: unknown): number {
-    return plan.row.silent === true || request.replyRoom < 0 ? 0 : plan.row.answer!(request, result)
+    return plan.silent || request.replyRoom < 0 ? 0 : plan.answer!(request, result)
   }
 
   #await(plan: Plan, request: Request, result: Promise<unknown>): void {
@@ -173,7 +181,7 @@ export class FuseServer {
     try {
       if (failure) throw failure.error
       // An answer of an earlier session would name nodes and handles that mean nothing in this one.
-      if (request.session !== this.#session && !isSessional(plan.row))
+      if (request.session !== this.#session && !isSessional(plan))
         throw new FsError('EIO', 'the session ended')
       written = this.#answer(plan, request, value)
     } catch (error) {
@@ -191,11 +199,11 @@ export class FuseServer {
   /** Writes the answer to a request that failed; returns its length. */
   #fail(plan: Plan | undefined, request: Request, error: unknown): number {
     if (!(error instanceof FsError)) this.#report(request, error)
-    if (plan?.row.silent === true || request.replyRoom < 0) return 0
+    if (plan?.silent || request.replyRoom < 0) return 0
     const errno =
       Errno[error instanceof FsError ? error.code : error instanceof FuseProtocolError ? error.errno : 'EIO']
     if (request.opcode === FUSE_INIT_BSWAP_RESERVED) return request.swappedHeader(-errno)
-    const partial = plan?.row.partial?.(request) ?? 0
+    const partial = plan?.partial?.(request) ?? 0
     if (partial > 0 && request.session === this.#session) return request.header(0, partial)
     return request.header(-errno, 0)
   }
@@ -277,17 +285,24 @@ export class FuseServer {
 
 function planFor(row: Operation, handler: FuseHandler): Plan {
   const names = row.names ?? 0
+  const served = (row.methods ?? []).some(method => handler[method] !== undefined)
   const hasValue = row.requestTail === 'value'
   return {
-    row,
+    opcode: row.opcode,
     struct: row.request?.cName ?? 'names',
-    served: row.call !== undefined && (row.methods ?? []).some(method => handler[method] !== undefined),
+    requestSize: row.requestSize,
+    replySize: row.replySize,
+    silent: row.silent === true,
     whole: names > 0 || row.opcode === Opcode.INIT,
     limit: PATH_MAX + names * PATH_MAX + (hasValue ? XATTR_SIZE_MAX : 0),
+    call: served ? row.call : undefined,
+    missing: row.missing,
+    answer: row.answer,
+    partial: row.partial,
   }
 }
 
-const isSessional = (row: Operation) => row.opcode === Opcode.INIT || row.opcode === Opcode.DESTROY
+const isSessional = (plan: Plan) => plan.opcode === Opcode.INIT || plan.opcode === Opcode.DESTROY
 
 function swappedOrder(): FuseProtocolError {
   return new FuseProtocolError('BAD_VERSION', 'the guest is big-endian', {
@@ -305,11 +320,11 @@ function noSession(): FuseProtocolError {
   })
 }
 
-function noRoom(row: Operation, have: number): FuseProtocolError {
-  return new FuseProtocolError('NO_ROOM', `the reply to ${row.name} does not fit`, {
+function noRoom(plan: Plan, have: number): FuseProtocolError {
+  return new FuseProtocolError('NO_ROOM', `the reply to ${opcodeName(plan.opcode)} does not fit`, {
     struct: OutHeader.cName,
     offset: OutHeader.size,
-    need: row.replySize,
+    need: plan.replySize,
     have,
     errno: 'EIO',
   })

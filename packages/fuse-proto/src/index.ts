@@ -1,5 +1,13 @@
+export {
+  type DirectoryEntry,
+  decodeListing,
+  decodeReply,
+  encodeRequest,
+  type RequestParts,
+} from './client-messages.ts'
 export * from './constants.ts'
 export { Errno, type ErrnoName, type ErrnoNumber, errnoName, FsError } from './errno.ts'
+export { type Call, type Caller, FuseClient, type FuseTransport } from './fuse-client.ts'
 export { type FuseErrorReport, FuseServer, type FuseServerOptions } from './fuse-server.ts'
 export * from './handler.ts'
 export { decodeInit, IMPLEMENTED_FLAGS, IMPLEMENTED_FLAGS2, negotiate } from './init.ts'

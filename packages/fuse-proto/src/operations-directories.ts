@@ -19,16 +19,16 @@ function readdir(handler: FuseHandler, request: Request, plus: boolean) {
   const fh = request.handle(o.fh)
   const cookie = request.number(o.offset, 'EINVAL')
   const room = Math.min(request.u32(o.size), request.replyRoom, MAX_LISTING)
-  request.dirents.attach(request.writable, S.OutHeader.size, room, plus)
+  const sink = request.listing(room, plus)
   return plus && handler.readdirplus
-    ? handler.readdirplus(request, request.node, fh, cookie, request.dirents)
-    : handler.readdir!(request, request.node, fh, cookie, request.dirents)
+    ? handler.readdirplus(request, request.node, fh, cookie, sink)
+    : handler.readdir!(request, request.node, fh, cookie, sink)
 }
 
 function answerListing(request: Request): number {
   // getdents(2): EINVAL when the first entry does not fit; an empty reply would mean the end of the directory.
-  if (request.dirents.overflowed) throw new FsError('EINVAL', 'no room for one entry')
-  return request.header(0, request.dirents.length)
+  if (request.listingOverflowed) throw new FsError('EINVAL', 'no room for one entry')
+  return request.header(0, request.listingLength)
 }
 
 export const DIRECTORY_OPERATIONS: readonly Operation[] = [
@@ -50,7 +50,7 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     missing: 'ENOTDIR',
     call: (handler, request) => readdir(handler, request, false),
     answer: answerListing,
-    partial: request => request.dirents.length,
+    partial: request => request.listingLength,
   }),
   operation('RELEASEDIR', {
     node: 'node',
@@ -84,7 +84,7 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     missing: 'ENOTDIR',
     call: (handler, request) => readdir(handler, request, true),
     answer: answerListing,
-    partial: request => request.dirents.length,
+    partial: request => request.listingLength,
   }),
   operation('SYNCFS', {
     node: 'node',

@@ -55,8 +55,7 @@ function read(handler: FuseHandler, request: Request) {
   const offset = request.number(o.offset, 'EOVERFLOW')
   const size = Math.min(request.u32(o.size), request.replyRoom)
   if (size > MAX_READ) throw new FsError('EINVAL', `a read of ${size} bytes`)
-  request.out.attach(request.writable, S.OutHeader.size, size)
-  return handler.read!(request, request.node, fh, offset, size, request.out)
+  return handler.read!(request, request.node, fh, offset, size, request.output(size))
 }
 
 function write(handler: FuseHandler, request: Request) {
@@ -77,8 +76,8 @@ function write(handler: FuseHandler, request: Request) {
   const fh = request.handle(o.fh)
   const offset = request.number(o.offset, 'EFBIG')
   request.limit = size
-  request.data.attach(request.readable, S.InHeader.size + S.WriteIn.size, size)
-  return handler.write!(request, request.node, fh, offset, request.data, request.u32(o.writeFlags))
+  const data = request.data(S.WriteIn.size, size)
+  return handler.write!(request, request.node, fh, offset, data, request.u32(o.writeFlags))
 }
 
 function create(handler: FuseHandler, request: Request) {
@@ -130,7 +129,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     methods: ['read'],
     missing: 'EINVAL',
     call: read,
-    answer: request => request.header(0, request.out.length),
+    answer: request => request.header(0, request.outputLength),
   }),
   operation('WRITE', {
     node: 'node',

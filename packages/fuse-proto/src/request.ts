@@ -82,9 +82,11 @@ export class Request implements RequestContext {
   /** Start of the next name or value. */
   #next = 0
 
-  readonly data = new WriteData()
-  readonly out = new ReadData()
-  readonly dirents = new DirentWriter()
+  #data: WriteData | undefined = undefined
+  #out: ReadData | undefined = undefined
+  #dirents: DirentWriter | undefined = undefined
+  /** One of the three holds guest memory. */
+  #bulk = false
 
   constructor(workspace: RequestWorkspace) {
     this.#workspace = workspace
@@ -111,10 +113,10 @@ export class Request implements RequestContext {
     this.opcode = view.getUint32(at + H.opcode, true)
     this.#uniqueLow = view.getUint32(at + H.unique, true)
     this.#uniqueHigh = view.getUint32(at + H.unique + 4, true)
-    const nodeHigh = view.getUint32(at + H.nodeid + 4, true)
     // A node id above 2^53-1 was never given out; -1 marks it, and `admit` refuses it.
-    this.node = (
-      nodeHigh > MAX_SAFE_HIGH_WORD ? -1 : nodeHigh * 0x1_0000_0000 + view.getUint32(at + H.nodeid, true)
+    this.node = joinWords(
+      view.getUint32(at + H.nodeid, true),
+      view.getUint32(at + H.nodeid + 4, true),
     ) as NodeId
     this.uid = view.getUint32(at + H.uid, true)
     this.gid = view.getUint32(at + H.gid, true)
@@ -204,17 +206,16 @@ export class Request implements RequestContext {
   /** A 64-bit size, offset or id. `errno` answers the guest when it is above 2^53-1. */
   number(offset: number, errno: ErrnoName): number {
     const at = this.#start + offset
-    const high = this.#view.getUint32(at + 4, true)
-    if (high > MAX_SAFE_HIGH_WORD) throw tooLarge(offset, errno)
-    return high * 0x1_0000_0000 + this.#view.getUint32(at, true)
+    const value = joinWords(this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true))
+    if (value < 0) throw tooLarge(offset, errno)
+    return value
   }
 
   /** A 64-bit length that may be answered in part: what is above 2^53-1 counts as 2^53-1. */
   length(offset: number): number {
     const at = this.#start + offset
-    const high = this.#view.getUint32(at + 4, true)
-    if (high > MAX_SAFE_HIGH_WORD) return Number.MAX_SAFE_INTEGER
-    return high * 0x1_0000_0000 + this.#view.getUint32(at, true)
+    const value = joinWords(this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true))
+    return value < 0 ? Number.MAX_SAFE_INTEGER : value
   }
 
   /** A file handle; one above 2^53-1 was never given out. */
@@ -295,6 +296,45 @@ export class Request implements RequestContext {
     }
   }
 
+  /** The `length` bytes of data that start at `offset` of the arguments, in guest memory. */
+  data(offset: number, length: number): WriteData {
+    this.#bulk = true
+    this.#data ??= new WriteData()
+    this.#data.attach(this.readable, InHeader.size + offset, length)
+    return this.#data
+  }
+
+  /** Where at most `limit` bytes of reply go, in guest memory. */
+  output(limit: number): ReadData {
+    this.#bulk = true
+    this.#out ??= new ReadData()
+    this.#out.attach(this.writable, OutHeader.size, limit)
+    return this.#out
+  }
+
+  /** Where a listing of at most `limit` bytes goes, in guest memory. */
+  listing(limit: number, plus: boolean): DirentWriter {
+    this.#bulk = true
+    this.#dirents ??= new DirentWriter()
+    this.#dirents.attach(this.writable, OutHeader.size, limit, plus)
+    return this.#dirents
+  }
+
+  /** Bytes that were put into `output`. */
+  get outputLength(): number {
+    return this.#out?.length ?? 0
+  }
+
+  /** Bytes that were put into `listing`. */
+  get listingLength(): number {
+    return this.#dirents?.length ?? 0
+  }
+
+  /** Not even the first entry fitted into `listing`. */
+  get listingOverflowed(): boolean {
+    return this.#dirents?.overflowed ?? false
+  }
+
   /** Bytes that a reply may have after its header. */
   get replyRoom(): number {
     return this.writable.byteLength - OutHeader.size
@@ -351,10 +391,18 @@ export class Request implements RequestContext {
     this.readable = NO_SPANS
     this.writable = NO_SPANS
     this.traced = undefined
-    this.data.detach()
-    this.out.detach()
-    this.dirents.detach()
+    if (this.#bulk) {
+      this.#bulk = false
+      this.#data?.detach()
+      this.#out?.detach()
+      this.#dirents?.detach()
+    }
   }
+}
+
+/** The number that two words make, -1 if it is above 2^53-1. Small ones stay integers for the engine, too. */
+function joinWords(low: number, high: number): number {
+  return high === 0 ? low : high > MAX_SAFE_HIGH_WORD ? -1 : high * 0x1_0000_0000 + low
 }
 
 function tooLarge(offset: number, errno: ErrnoName): FuseProtocolError {
