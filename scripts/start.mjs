@@ -3,10 +3,8 @@
 //   npm start -- s3://bucket?...    that storage instead; further arguments as for `ovfs serve`
 //   npm start -- --no-vm            no guest: our own front-end and driver
 
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
 import { prepare } from './prepare.mjs'
-import { end, root } from './step.mjs'
+import { end } from './step.mjs'
 import { build } from './workspace.mjs'
 
 const args = process.argv.slice(2)
@@ -16,6 +14,5 @@ try {
 } catch (error) {
   end(error)
 }
-const main = join(root, 'tests', 'dist', 'demo', 'main.js')
-const { status, signal } = spawnSync(process.execPath, [main, ...args], { stdio: 'inherit' })
-process.exit(signal === null ? status : 1)
+const { main } = await import('../tests/dist/demo/main.js')
+process.exitCode = await main(args)

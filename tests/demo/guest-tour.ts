@@ -11,6 +11,7 @@ export async function guestTour(
   socketPath: string,
   { host }: DemoStorage,
   print: (text: string) => void,
+  signal: AbortSignal,
 ): Promise<void> {
   const folder = `ovfs-tour-${process.pid}`
   const onCall = async (call: string) => {
@@ -31,6 +32,7 @@ export async function guestTour(
     onCall,
     onOutput: chunk => print(chunk.toString('utf8')),
     timeoutMs: 180_000,
+    signal,
   })
   if (result.exitCode !== 0) throw new Error(`the tour stopped with status ${result.exitCode}`)
 }

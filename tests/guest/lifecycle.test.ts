@@ -1,6 +1,7 @@
 // Guests that come and go, on one daemon: one after the other, one that reboots, one that is stopped and goes on, one that
 // is killed in the middle of a write, and two shares in one guest.
 
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,7 @@ const lacks = missingForGuest() ?? missingForOvfs()
 
 describe.skipIf(lacks !== undefined)(
   `one daemon, guest after guest${lacks === undefined ? '' : `: needs ${lacks}`}`,
+  { timeout: 120_000 },
   () => {
     let dir: string
     let daemon: Daemon
@@ -80,7 +82,6 @@ describe.skipIf(lacks !== undefined)(
       }
       const { output, exitCode } = await guest.end()
       expect(exitCode).toBe(0)
-      const { createHash } = await import('node:crypto')
       const written = createHash('md5')
         .update(await readFile(join(dir, 'stopped')))
         .digest('hex')

@@ -28,6 +28,8 @@ export interface GuestOptions {
   /** Run by busybox sh. `host TEXT` in it calls `onCall` here and fails if that rejects. */
   script: string
   timeoutMs: number
+  /** Ends the guest as if its time were up. */
+  signal?: AbortSignal
   onCall?: (text: string) => Promise<void>
   /** The script's output as it comes. */
   onOutput?: (chunk: Buffer) => void
@@ -111,8 +113,11 @@ export class Guest {
     // A socket to a killed QEMU ends with an error; its exit is what counts.
     for (const socket of [console!, script!]) socket.on('error', () => {})
     const timer = setTimeout(() => this.#fail(`time is up after ${options.timeoutMs} ms`), options.timeoutMs)
+    const interrupt = () => this.#fail('interrupted')
+    options.signal?.addEventListener('abort', interrupt)
     this.#ended = ended(qemu).then(() => {
       clearTimeout(timer)
+      options.signal?.removeEventListener('abort', interrupt)
       cleanUp()
       this.#notify()
     })
