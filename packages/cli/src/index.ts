@@ -1,1 +1,9 @@
-export {}
+export { CliError, type CliErrorCode, oneLine } from './error.ts'
+export { ExitCode } from './exit-code.ts'
+export { type Host, runProgram } from './program.ts'
+export { processSources, type SecretSources } from './secret.ts'
+export { LISTENING } from './serve.ts'
+export type { Service } from './services/service.ts'
+export { SERVICES } from './services/table.ts'
+export { type CheckedStorage, openStorage } from './storage-check.ts'
+export { parseStorage, type Storage } from './uri.ts'

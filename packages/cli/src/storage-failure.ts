@@ -86,24 +86,34 @@ const ADVICE: readonly Advice[] = [
   },
 ]
 
-/** The error to tell when the service refuses at the start. */
+/** What to do about a failure, if it is one of those that are known. */
+export function adviceFor(
+  failure: StorageFailure,
+  service: Service,
+  options: Readonly<Record<string, string>>,
+): string | undefined {
+  const row = ADVICE.find(
+    ({ kind, text }) =>
+      (kind === undefined || kind === failure.kind) && (text === undefined || text.test(failure.message)),
+  )
+  return row?.hint(service, options)
+}
+
+/** Kinds whose name adds nothing to the message. */
+const SILENT_KINDS: ReadonlySet<string> = new Set(['Unknown', 'Unexpected', 'ConfigInvalid'])
+
+/**
+ * The error to tell when the service refuses at the start.
+ * @param finding the reason, where it is known better than OpenDAL says it
+ */
 export function startError(
   error: unknown,
   service: Service,
   options: Readonly<Record<string, string>>,
   finding?: string,
 ): CliError {
-  const { kind, message } = readFailure(error)
-  const row = ADVICE.find(
-    advice =>
-      (advice.kind === undefined || advice.kind === kind) &&
-      (advice.text === undefined || advice.text.test(message)),
-  )
-  const hint = row?.hint(service, options) ?? `see ovfs services ${service.name}`
-  const detail =
-    finding ??
-    (kind === 'Unknown' || kind === 'Unexpected' || kind === 'ConfigInvalid'
-      ? message
-      : `${kind}, ${message}`)
-  return new CliError('STORAGE', `${service.name} does not work: ${detail}`, hint, { cause: error })
+  const failure = readFailure(error)
+  const said = SILENT_KINDS.has(failure.kind) ? failure.message : `${failure.kind}, ${failure.message}`
+  const hint = adviceFor(failure, service, options) ?? `see ovfs services ${service.name}`
+  return new CliError('STORAGE', `${service.name} does not work: ${finding ?? said}`, hint, { cause: error })
 }

@@ -1,0 +1,85 @@
+// What went wrong while serving, as log events: what the guest asked, what the service said, what to do. A guest can cause as
+// many failures as it likes, so there is a limit to how many a second are written.
+
+import type { StorageError } from '@ovfs/opendal-fs'
+import type { LogFields } from './log.ts'
+import { adviceFor, readFailure } from './storage-failure.ts'
+import type { Storage } from './uri.ts'
+
+export interface Trouble {
+  readonly message: string
+  readonly fields: LogFields
+}
+
+/** A storage operation failed, and the guest was told `error.code`. */
+export function storageTrouble(error: StorageError, storage: Storage): Trouble {
+  const failure = error.kind === 'Deadline' ? undefined : readFailure(error.cause ?? error)
+  return {
+    message: 'storage operation failed',
+    fields: {
+      operation: error.operation,
+      path: error.key,
+      errno: error.code,
+      error:
+        failure === undefined ? 'no answer within the time limit' : `${failure.kind}, ${failure.message}`,
+      hint:
+        failure === undefined
+          ? 'check the network and the service, or raise --timeout'
+          : adviceFor(failure, storage.service, storage.options),
+    },
+  }
+}
+
+/** An error of another kind: a guest or front-end that breaks the rules, or a defect. */
+export function otherTrouble(message: string, error: unknown, fields: LogFields = {}): Trouble {
+  const failure = error instanceof Error ? error : new Error(String(error))
+  const code = (failure as { code?: unknown }).code
+  return {
+    message,
+    fields: {
+      ...fields,
+      code: typeof code === 'string' ? code : undefined,
+      error: failure.message,
+      cause: causeOf(failure),
+    },
+  }
+}
+
+function causeOf(error: Error): string | undefined {
+  if (error.cause === undefined) return undefined
+  return error.cause instanceof Error ? error.cause.message : String(error.cause)
+}
+
+const MOST_A_SECOND = 20
+
+/** Passes on at most twenty events a second; says, with the first of a later second, how many it has swallowed. */
+export class TroubleLimit {
+  readonly #pass: (trouble: Trouble) => void
+  readonly #now: () => number
+  #second = -1
+  #passed = 0
+  #swallowed = 0
+
+  constructor(pass: (trouble: Trouble) => void, now: () => number) {
+    this.#pass = pass
+    this.#now = now
+  }
+
+  report(trouble: Trouble): void {
+    const second = Math.floor(this.#now() / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#passed = 0
+      if (this.#swallowed > 0) {
+        this.#pass({ message: 'further failures were not shown', fields: { count: this.#swallowed } })
+        this.#swallowed = 0
+      }
+    }
+    if (this.#passed < MOST_A_SECOND) {
+      this.#passed++
+      this.#pass(trouble)
+    } else {
+      this.#swallowed++
+    }
+  }
+}
