@@ -59,8 +59,7 @@ function unpackGuest() {
     throw new Missing('the guest kernel comes from the archive of Debian 12, and this machine has no apt-get')
   }
   note('fetching the guest kernel and busybox (unpacked into .cache, not installed)')
-  const fresh = `${guestDir}.new`
-  rmSync(fresh, { recursive: true, force: true })
+  const fresh = `${guestDir}.${process.pid}`
   mkdirSync(fresh, { recursive: true })
   const kernel = download(fresh)
   for (const file of readdirSync(fresh).filter(name => name.endsWith('.deb'))) {

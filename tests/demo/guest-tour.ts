@@ -1,32 +1,24 @@
 // The tour in a real guest: a script that shows each command before it runs it. Everything happens in a folder of the
 // tour's own, which goes away at the end: the storage may be the user's.
 
-import { createHash } from 'node:crypto'
-import { bootGuest, type GuestResult } from '../harness/guest.ts'
-import type { DemoStorage } from './storage.ts'
+import { bootGuest } from '../harness/guest.ts'
+import { agree, type DemoStorage } from './storage.ts'
 
 const MEBIBYTES = 8
 
 export async function guestTour(
   socketPath: string,
-  { host }: DemoStorage,
+  storage: DemoStorage,
   print: (text: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const folder = `ovfs-tour-${process.pid}`
-  const onCall = async (call: string) => {
-    const [, path = '', fromGuest = ''] = call.split(' ')
-    if (host === undefined) {
-      print('  (the storage lives inside the daemon: the host has no view of its own to compare)\n')
-      return
-    }
-    const data = await host.read(path)
-    const fromHost = createHash('md5').update(data).digest('hex')
-    print(`\nhost: ${data.length} bytes in the storage, md5 ${fromHost}\n`)
-    if (fromHost !== fromGuest) throw new Error(`the guest says ${fromGuest}`)
-    print('host: the same as in the guest\n')
+  const onCall = (call: string) => {
+    const [, path = '', md5 = ''] = call.split(' ')
+    print('\n')
+    return agree(storage, path, md5, print)
   }
-  const result: GuestResult = await bootGuest({
+  const { exitCode } = await bootGuest({
     shares: [{ socketPath, tag: 'ovfs' }],
     script: script(folder),
     onCall,
@@ -34,7 +26,7 @@ export async function guestTour(
     timeoutMs: 180_000,
     signal,
   })
-  if (result.exitCode !== 0) throw new Error(`the tour stopped with status ${result.exitCode}`)
+  if (exitCode !== 0) throw new Error(`the tour stopped with status ${exitCode}`)
 }
 
 const script = (folder: string) => `

@@ -1,6 +1,7 @@
 // What `npm start` serves: the storage that the user named, or a temporary folder with a few files in it. And how the
 // host looks at the same storage, past the daemon.
 
+import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,4 +35,21 @@ function hostView(uri: string, args: readonly string[]): Operator | undefined {
   const assignments = args.filter((_, index) => args[index - 1] === '-o')
   const { service, options } = parseStorage(uri, assignments, processSources)
   return service.name === 'memory' ? undefined : new Operator(service.name, options)
+}
+
+/** Reads the file past the daemon and compares it with what the guest has seen. */
+export async function agree(
+  { host }: DemoStorage,
+  path: string,
+  seenByGuest: string,
+  print: (text: string) => void,
+): Promise<void> {
+  if (host === undefined) {
+    print('host: this storage lives inside the daemon, so there is nothing to compare with\n')
+    return
+  }
+  const data = await host.read(path)
+  const md5 = createHash('md5').update(data).digest('hex')
+  if (md5 !== seenByGuest) throw new Error(`the storage holds ${data.length} bytes with md5 ${md5}`)
+  print(`host: the storage holds ${data.length} bytes with the same md5\n`)
 }

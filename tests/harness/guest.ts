@@ -115,12 +115,16 @@ export class Guest {
     const timer = setTimeout(() => this.#fail(`time is up after ${options.timeoutMs} ms`), options.timeoutMs)
     const interrupt = () => this.#fail('interrupted')
     options.signal?.addEventListener('abort', interrupt)
-    this.#ended = ended(qemu).then(() => {
-      clearTimeout(timer)
-      options.signal?.removeEventListener('abort', interrupt)
-      cleanUp()
-      this.#notify()
-    })
+    this.#ended = ended(qemu)
+      .catch((error: Error) => {
+        this.#failure ??= error.message
+      })
+      .then(() => {
+        clearTimeout(timer)
+        options.signal?.removeEventListener('abort', interrupt)
+        cleanUp()
+        this.#notify()
+      })
   }
 
   get pid(): number {
