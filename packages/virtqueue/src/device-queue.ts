@@ -45,6 +45,11 @@ const PUBLISH_EVERY = 8
 /** A drain that moved this many bytes since it last did so publishes and notifies: copying costs far more than that. */
 const FLUSH_BYTES = 128 << 10
 
+/** What the ring says about kicks; on means at the next index to take. */
+const KICKS_UNKNOWN = 0
+const KICKS_OFF = 1
+const KICKS_ON = 2
+
 interface ReleaseWait {
   readonly chains: Set<Chain>
   readonly resolve: () => void
@@ -69,8 +74,7 @@ export class DeviceQueue implements ChainOwner {
 
   /** Next available index to take. */
   #lastAvail: number
-  /** Kicks are asked for, at #lastAvail. */
-  #armed = false
+  #kicks: typeof KICKS_UNKNOWN | typeof KICKS_OFF | typeof KICKS_ON = KICKS_UNKNOWN
   #inFlight = 0
   /** Bytes of the chains completed since the last #flush. */
   #movedBytes = 0
@@ -141,8 +145,8 @@ export class DeviceQueue implements ChainOwner {
       while (!this.#stopping) {
         const pending = (Atomics.load(this.#avail, this.#availAt + 1) - this.#lastAvail) & 0xffff
         if (pending === 0) {
-          if (this.#armed) return false
-          this.#armed = true
+          if (this.#kicks === KICKS_ON) return false
+          this.#kicks = KICKS_ON
           this.#used.enableKicks(this.#lastAvail)
           continue
         }
@@ -152,8 +156,8 @@ export class DeviceQueue implements ChainOwner {
           return false
         }
         if (left <= 0) return true
-        if (this.#armed) {
-          this.#armed = false
+        if (this.#kicks !== KICKS_OFF) {
+          this.#kicks = KICKS_OFF
           this.#used.disableKicks()
         }
         const count = Math.min(pending, left)
@@ -177,7 +181,7 @@ export class DeviceQueue implements ChainOwner {
     if (this.#closed) return false
     const parts = resolveRing(this.#memory, this.#ring)
     this.#mapped = parts !== undefined
-    this.#armed = false
+    this.#kicks = KICKS_UNKNOWN
     this.#walker.setTable(parts?.desc)
     this.#avail = parts?.avail.piece.halves ?? NO_HALVES
     this.#availAt = (parts?.avail.offset ?? 0) >>> 1
@@ -199,6 +203,7 @@ export class DeviceQueue implements ChainOwner {
   stop(): number | Promise<number> {
     this.#stopping = true
     if (this.#inFlight === 0) {
+      this.#flush()
       this.#close()
       return this.#lastAvail
     }
@@ -220,7 +225,6 @@ export class DeviceQueue implements ChainOwner {
       chain.writable.clear()
     }
     this.#inFlight = 0
-    this.#mapped = false
     this.#close()
     for (const wait of this.#releaseWaits) wait.resolve()
     this.#releaseWaits = []
@@ -269,7 +273,10 @@ export class DeviceQueue implements ChainOwner {
       this.#deferred.push(chain.head, length)
     }
     if (this.#releaseWaits.length > 0) this.#settleReleases(chain)
-    if (this.#resolveStopped !== undefined && this.#inFlight === 0) this.#close()
+    if (this.#resolveStopped !== undefined && this.#inFlight === 0) {
+      this.#flush()
+      this.#close()
+    }
   }
 
   /** Takes `count` chains; returns false if the ring broke, stopped or vanished on the way. */
@@ -325,9 +332,8 @@ export class DeviceQueue implements ChainOwner {
     if (this.#used.notifyNeeded()) this.#notify()
   }
 
-  /** The end: publishes what can be, then lets go of the ring, which may get another queue. */
+  /** Lets go of the ring, which may get another queue. */
   #close(): void {
-    this.#flush()
     this.#closed = true
     this.#stopping = true
     this.#mapped = false
