@@ -3,13 +3,16 @@
 
 /** A region of guest memory, mapped into this process. Pieces are at most 1 GiB: an ArrayBuffer is limited to 4 GiB on Node 20. */
 export interface MappedRegion {
-  /** Guest-physical address of the first byte. */
+  /** Guest-physical address of the first byte, a multiple of 4096. */
   readonly guestAddress: number
-  /** The front-end's virtual address of the first byte; ring addresses are in this space. */
+  /** The front-end's virtual address of the first byte, a multiple of 4096; ring addresses are in this space. */
   readonly userAddress: number
   /** Bytes. */
   readonly size: number
-  /** Consecutive views of the mapping, each but the last 1 GiB long. Touching one after `release` is a segmentation fault. */
+  /**
+   * Consecutive views of the mapping, each but the last 1 GiB long. Touching one after `removeRegion` or `reset` has settled
+   * is a segmentation fault.
+   */
   readonly pieces: readonly ArrayBuffer[]
 }
 
@@ -18,8 +21,11 @@ export interface RingConfig {
   readonly index: number
   /** Number of descriptors, a power of two. */
   readonly size: number
+  /** A multiple of 16. */
   readonly descAddress: number
+  /** A multiple of 2. */
   readonly availAddress: number
+  /** A multiple of 4. */
   readonly usedAddress: number
   /** Next index in the available ring to process. */
   readonly base: number
@@ -32,22 +38,33 @@ export interface VhostUserDevice {
   readonly queueCount: number
   /** The driver's choice among the features; may come again while rings run. */
   setFeatures(features: bigint): void
-  /** Throws if the device cannot take the region (overlap, too many). */
+  /** Throws if the device cannot take the region. Regions never overlap; rings that run may lie in the new one from now on. */
   addRegion(region: MappedRegion): void
   /**
-   * Nothing new may touch the region from now on. The session unmaps it when the promise settles, or at once if none is
-   * returned.
+   * Nothing new may touch the region from now on; a ring in it stays started and idles until its memory is back. The session
+   * unmaps the region when the promise settles, or at once if none is returned.
    */
   removeRegion(region: MappedRegion): void | Promise<void>
   /**
-   * The ring may be used from now on. `notify` tells the driver that there are used buffers (one system call); `fail`
-   * signals the ring's err descriptor, for a ring that the driver broke. Throws if the addresses are not in guest memory.
+   * The ring may be used from now on. `notify` tells the driver that there are used buffers (one system call). `fail` says
+   * that the ring is broken beyond use: it is kicked no more until it is started again, and the front-end is told. Throws if
+   * the addresses are not in guest memory.
    */
-  startRing(ring: RingConfig, notify: () => void, fail: () => void): void
-  /** The driver says there are available buffers; also called once after a ring starts. Cheap if there are none. */
+  startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void
+  /**
+   * The driver says there are available buffers; also called once after a ring starts or is enabled again. Cheap if there are
+   * none. An exception is a broken ring, as with `fail`.
+   */
   kickRing(index: number): void
-  /** No new buffers are taken from now on. Resolves, once all taken ones are returned, to the next index to process. */
+  /**
+   * No new buffers are taken from now on. Resolves, once all taken ones are returned, to the next index to process. The
+   * virtual machine stands still meanwhile, so the device must bound the time; a rejection ends the session.
+   */
   stopRing(index: number): number | Promise<number>
-  /** The guest memory is about to vanish (connection closed, new owner): drop everything, touch nothing. */
-  reset(): void
+  /**
+   * The device is as new: no features, no rings, no regions, and nothing touches guest memory any more once this returns or
+   * its promise settles. It comes when the connection ends, when a new owner takes it over, and when the driver resets the
+   * device; in the last case the regions that still exist are added again.
+   */
+  reset(): void | Promise<void>
 }

@@ -1,1 +1,23 @@
-export {}
+export { BackendServer, type BackendServerOptions } from './backend-server.ts'
+export { BackendSession, type BackendSessionOptions } from './backend-session.ts'
+export type { MappedRegion, RingConfig, VhostUserDevice } from './device.ts'
+export { VhostUserError, type VhostUserErrorCode } from './errors.ts'
+export {
+  hasProtocolFeature,
+  PROTOCOL_FEATURE_BITS,
+  type ProtocolFeature,
+  protocolFeatureMask,
+  VHOST_F_LOG_ALL,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+} from './features.ts'
+export { FrontendMemory, type FrontendRegion, type RegionLayout } from './frontend-memory.ts'
+export { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
+export { FrontendSession, type HandshakeOptions, type Negotiated, type RawReply } from './frontend-session.ts'
+export {
+  BACKEND_REQUESTS,
+  type BackendRequest,
+  FRONTEND_REQUESTS,
+  type FrontendRequest,
+  type PayloadOf,
+  type ReplyOf,
+} from './messages.ts'

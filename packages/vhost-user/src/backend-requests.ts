@@ -1,0 +1,210 @@
+// What the back-end does for each request: one method a request, typed by its row in messages.ts. A request whose row has no
+// method here is answered as unsupported. Methods check values; sizes, descriptor counts and negotiation are checked before.
+
+import type { VhostUserDevice } from './device.ts'
+import { VhostUserError } from './errors.ts'
+import {
+  hasProtocolFeature,
+  type ProtocolFeature,
+  protocolFeatureMask,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+} from './features.ts'
+import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
+import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
+import type { ReceivedFds } from './received-fds.ts'
+import { Vring } from './vring.ts'
+
+type MaybeLater<T> = T | Promise<T>
+
+export type RequestHandlers = {
+  readonly [N in FrontendRequest]?: (
+    payload: PayloadOf<N>,
+    fds: ReceivedFds,
+  ) => MaybeLater<[ReplyOf<N>] extends [undefined] ? void : ReplyOf<N>>
+}
+
+/** Only what is complete: a front-end accepts every bit that it has a name for, and then expects it to work. */
+export const OFFERED_PROTOCOL_FEATURES: readonly ProtocolFeature[] = [
+  'MQ',
+  'REPLY_ACK',
+  'RESET_DEVICE',
+  'CONFIGURE_MEM_SLOTS',
+  'STATUS',
+]
+
+const OFFERED_MASK = protocolFeatureMask(OFFERED_PROTOCOL_FEATURES)
+
+/** The state that requests work on; lives as long as the connection. */
+export class BackendState {
+  readonly device: VhostUserDevice
+  readonly regions: MemoryRegions
+  readonly rings: readonly Vring[]
+  readonly #report: (error: VhostUserError) => void
+  #features = 0n
+  #protocolFeatures = 0n
+  #status = 0n
+  #owned = false
+
+  constructor(device: VhostUserDevice, report: (error: VhostUserError) => void) {
+    this.device = device
+    this.#report = report
+    this.regions = new MemoryRegions(device, report as (error: unknown) => void)
+    this.rings = Array.from({ length: device.queueCount }, (_, i) => new Vring(i, device, report))
+  }
+
+  isNegotiated(gate: Gate): boolean {
+    return gate === 'PROTOCOL_FEATURES'
+      ? (this.#features & VHOST_USER_F_PROTOCOL_FEATURES) !== 0n
+      : hasProtocolFeature(this.#protocolFeatures, gate)
+  }
+
+  /** A second SET_OWNER on a connection, or its end: nothing of the session is left, only what was negotiated before it. */
+  async endSession(): Promise<void> {
+    for (const ring of this.rings) ring.silence()
+    try {
+      // The device may still use guest memory until its promise settles; only then the mappings go.
+      await this.#resetDevice()
+      await this.regions.clear()
+    } finally {
+      for (const ring of this.rings) ring.close()
+      this.#status = 0n
+    }
+  }
+
+  /** Lets the device finish what it has taken. */
+  async drainRings(): Promise<void> {
+    await Promise.all(this.rings.map(ring => ring.stop()))
+  }
+
+  async #resetDevice(): Promise<void> {
+    try {
+      await this.device.reset()
+    } catch (cause) {
+      throw new VhostUserError('DEVICE_LOST', 'the device could not be reset', { cause })
+    }
+  }
+
+  #ring(index: number): Vring {
+    const ring = this.rings[index]
+    if (!ring) {
+      throw new VhostUserError('BAD_RING', `ring ${index} of a device that has ${this.rings.length}`)
+    }
+    return ring
+  }
+
+  /** What one ring's device cannot do must not keep the others from it. */
+  #forEachRing(action: (ring: Vring) => void): void {
+    for (const ring of this.rings) {
+      try {
+        action(ring)
+      } catch (error) {
+        if (!(error instanceof VhostUserError)) throw error
+        this.#report(error)
+      }
+    }
+  }
+
+  async #driverReset(): Promise<void> {
+    for (const ring of this.rings) ring.silence()
+    await this.#resetDevice()
+    for (const ring of this.rings) ring.reset()
+    this.#features &= VHOST_USER_F_PROTOCOL_FEATURES
+    this.#status = 0n
+    this.regions.announce()
+  }
+
+  readonly handlers: RequestHandlers = {
+    GET_FEATURES: () => this.device.features | VHOST_USER_F_PROTOCOL_FEATURES,
+
+    SET_FEATURES: features => {
+      const offered = this.device.features | VHOST_USER_F_PROTOCOL_FEATURES
+      if ((features & ~offered) !== 0n) {
+        const extra = (features & ~offered).toString(16)
+        throw new VhostUserError('BAD_FEATURES', `features 0x${extra} were not offered`)
+      }
+      try {
+        this.device.setFeatures(features & ~VHOST_USER_F_PROTOCOL_FEATURES)
+      } catch (cause) {
+        throw new VhostUserError('DEVICE', 'the device did not take the features', { cause })
+      }
+      this.#features = features
+      // Ring states: without protocol features there is no SET_VRING_ENABLE, and rings are enabled from the start.
+      if (!this.isNegotiated('PROTOCOL_FEATURES')) this.#forEachRing(ring => ring.setEnabled(true))
+    },
+
+    SET_OWNER: () => {
+      // QEMU replugs a device on a living connection, without a word about the old session's memory.
+      if (this.#owned) return this.endSession()
+      this.#owned = true
+    },
+
+    // Deprecated, and ambiguous: some front-ends mean a reset, others a mere disconnect. Both go on to stop the rings.
+    RESET_OWNER: () => {
+      for (const ring of this.rings) ring.setEnabled(false)
+    },
+
+    SET_MEM_TABLE: async (table, fds) => {
+      await this.regions.replace(table, index => fds.peek(index))
+      this.#forEachRing(ring => ring.memoryChanged())
+    },
+
+    SET_VRING_NUM: ({ index, num }) => this.#ring(index).setSize(num),
+
+    SET_VRING_ADDR: ({ index, flags, descAddress, availAddress, usedAddress }) => {
+      // Bit 0 asks for logging, which needs a feature that is not offered.
+      if (flags !== 0) throw new VhostUserError('BAD_RING', `ring ${index}: flags ${flags} are not supported`)
+      this.#ring(index).setAddresses({ descAddress, availAddress, usedAddress })
+    },
+
+    SET_VRING_BASE: ({ index, num }) => this.#ring(index).setBase(num),
+
+    GET_VRING_BASE: ({ index }) => {
+      const base = this.#ring(index).stop()
+      return typeof base === 'number' ? { index, num: base } : base.then(num => ({ index, num }))
+    },
+
+    SET_VRING_KICK: ({ index, noFd }, fds) => this.#ring(index).setKick(noFd ? undefined : fds.take()),
+
+    SET_VRING_CALL: ({ index, noFd }, fds) => this.#ring(index).setCall(noFd ? undefined : fds.take()),
+
+    SET_VRING_ERR: ({ index, noFd }, fds) => this.#ring(index).setErr(noFd ? undefined : fds.take()),
+
+    GET_PROTOCOL_FEATURES: () => OFFERED_MASK,
+
+    SET_PROTOCOL_FEATURES: features => {
+      if ((features & ~OFFERED_MASK) !== 0n) {
+        const extra = (features & ~OFFERED_MASK).toString(16)
+        throw new VhostUserError('BAD_FEATURES', `protocol features 0x${extra} were not offered`)
+      }
+      this.#protocolFeatures = features
+    },
+
+    GET_QUEUE_NUM: () => BigInt(this.rings.length),
+
+    SET_VRING_ENABLE: ({ index, num }) => {
+      if (num > 1) throw new VhostUserError('BAD_RING', `ring ${index}: cannot be enabled as ${num}`)
+      this.#ring(index).setEnabled(num === 1)
+    },
+
+    RESET_DEVICE: () => this.#driverReset(),
+
+    GET_MAX_MEM_SLOTS: () => BigInt(MAX_MEMORY_SLOTS),
+
+    ADD_MEM_REG: async ({ region }, fds) => {
+      await this.regions.add(region, fds.peek())
+      this.#forEachRing(ring => ring.memoryChanged())
+    },
+
+    REM_MEM_REG: ({ region }) => this.regions.remove(region),
+
+    SET_STATUS: status => {
+      if (status > 0xffn)
+        throw new VhostUserError('BAD_PAYLOAD', `device status ${status} is more than a byte`)
+      // virtio 1.2, 2.1: writing 0 resets the device.
+      if (status === 0n) return this.#driverReset()
+      this.#status = status
+    },
+
+    GET_STATUS: () => this.#status,
+  }
+}
