@@ -4,6 +4,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { OpendalFs } from '@ovfs/opendal-fs'
+import { VirtioFs } from '@ovfs/virtio-fs'
 import { Operator } from 'opendal'
 import { missingForOvfs, startOvfs } from '../harness/daemon.ts'
 import { startS3 } from '../harness/s3.ts'
@@ -25,6 +27,11 @@ export interface Storage {
 
 export const fsStorage: Storage = { name: 'ovfs over a folder', missing: missingForOvfs, serve: serveFs }
 export const s3Storage: Storage = { name: 'ovfs over S3', missing: missingForOvfs, serve: serveS3 }
+export const memoryStorage: Storage = {
+  name: 'ovfs over memory',
+  missing: () => undefined,
+  serve: serveMemory,
+}
 /** The reference: what passes here is right about Linux, whatever our own daemon does. */
 export const virtiofsdStorage: Storage = {
   name: 'the C virtiofsd',
@@ -59,6 +66,31 @@ async function serveS3(): Promise<Served> {
     stop: async () => {
       await daemon.stop()
       await server.stop()
+    },
+  }
+}
+
+/** Memory can be seen by its own process only, so here the daemon is in this one: the packages as a program embeds them. */
+async function serveMemory(): Promise<Served> {
+  const dir = await folder()
+  const socketPath = join(dir, 'socket')
+  const host = new Operator('memory')
+  const troubles: unknown[] = []
+  const share = new VirtioFs({
+    socketPath,
+    handler: new OpendalFs(host, { scheme: 'memory' }),
+    onError: error => troubles.push(error),
+    onRequestError: report => troubles.push(report),
+  })
+  share.listen()
+  return {
+    socketPath,
+    host,
+    stop: async () => {
+      await share.close()
+      await rm(dir, { recursive: true })
+      if (troubles.length > 0)
+        throw new AggregateError(troubles, 'the guest broke a rule, or a request failed inside')
     },
   }
 }
