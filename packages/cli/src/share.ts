@@ -1,0 +1,55 @@
+// What is served: the file system on the operator, behind a virtio-fs device that listens. The only file that knows how the
+// layers below are put together.
+
+import { OpendalFs } from '@ovfs/opendal-fs'
+import { VirtioFs } from '@ovfs/virtio-fs'
+import { listenError } from './listen-error.ts'
+import type { Share, ShareOptions } from './serve.ts'
+import { otherTrouble, storageTrouble, TroubleLimit } from './trouble.ts'
+
+export function openShare({
+  operator,
+  storage,
+  endpoint,
+  files,
+  readOnly,
+  timeoutMs,
+  events,
+}: ShareOptions): Share {
+  const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
+  const { stagingDir, capacityBytes, entryTtlMs, ...settings } = files
+  const fs = new OpendalFs(operator, {
+    ...settings,
+    scheme: storage.service.name,
+    entryTtlMs,
+    negativeTtlMs: entryTtlMs,
+    readOnly,
+    timeoutMs,
+    ...(stagingDir !== undefined && { stagingDir }),
+    ...(capacityBytes !== undefined && { capacityBytes }),
+    onError: error => troubles.report(storageTrouble(error, storage)),
+  })
+  const device = new VirtioFs({
+    ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),
+    handler: fs,
+    onConnect: events.connected,
+    onDisconnect: error => events.disconnected(error?.message),
+    onError: error => troubles.report(otherTrouble('the front-end or its driver broke a rule', error)),
+    onRequestError: ({ operation, node, name, error }) =>
+      troubles.report(otherTrouble('a request failed', error, { operation, node, name })),
+  })
+  return {
+    listen: async () => {
+      try {
+        device.listen()
+      } catch (error) {
+        throw listenError(error, endpoint)
+      }
+    },
+    close: async () => {
+      await device.close()
+      await fs.close()
+    },
+    unpublished: () => undefined,
+  }
+}

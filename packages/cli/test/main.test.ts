@@ -1,0 +1,323 @@
+// The program as a process: what is built is what runs.
+
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+
+const PACKAGE = fileURLToPath(new URL('..', import.meta.url))
+const MAIN = join(PACKAGE, 'dist', 'main.js')
+const WAITING = 'Waiting for vhost-user socket connection...'
+const NOBODY = 65534
+
+let folder: string
+let children: ChildProcess[] = []
+
+beforeAll(() => {
+  // Types are another check's business: the compiler emits in spite of them.
+  spawnSync(join(PACKAGE, '../../node_modules/.bin/tsc'), ['-b', PACKAGE])
+  expect(existsSync(MAIN)).toBe(true)
+}, 120_000)
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ovfs-main-'))
+  chmodSync(folder, 0o755)
+})
+
+afterEach(() => {
+  for (const child of children) child.kill('SIGKILL')
+  children = []
+  rmSync(folder, { recursive: true, force: true })
+})
+
+interface Run {
+  readonly child: ChildProcess
+  readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>
+  /** Resolves when stderr holds the text; rejects if the process ends before. */
+  said(text: string): Promise<void>
+}
+
+function follow(child: ChildProcess): Run {
+  children.push(child)
+  let stdout = ''
+  let stderr = ''
+  const watchers = new Set<() => void>()
+  child.stdout?.on('data', chunk => {
+    stdout += chunk
+  })
+  child.stderr?.on('data', chunk => {
+    stderr += chunk
+    for (const watch of watchers) watch()
+  })
+  const ended = new Promise<Awaited<Run['ended']>>(resolve => {
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
+  })
+  const said = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const watch = () => {
+        if (!stderr.includes(text)) return
+        watchers.delete(watch)
+        resolve()
+      }
+      watchers.add(watch)
+      watch()
+      ended.then(() => reject(new Error(`ended without saying ${text}: ${stderr}`)))
+    })
+  return { child, ended, said }
+}
+
+interface Circumstances {
+  readonly env?: Record<string, string>
+  readonly uid?: number
+  readonly fds?: readonly number[]
+}
+
+function ovfs(args: readonly string[], { env = {}, uid, fds = [] }: Circumstances = {}): Run {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe', ...fds],
+    env: { PATH: process.env.PATH, AWS_EC2_METADATA_DISABLED: 'true', ...env },
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  })
+  return follow(child)
+}
+
+const socket = () => join(folder, 'a.sock')
+
+describe('what is asked for is on stdout, with exit code 0', () => {
+  it.each([
+    [['--version'], /^ovfs \d+\.\d+\.\d+\n$/],
+    [['--help'], /Usage: ovfs COMMAND/],
+    [['help', 'serve'], /Usage: ovfs serve URI/],
+    [['serve', '--help'], /Usage: ovfs serve URI/],
+    [['services', 's3'], /access_key_id/],
+    [['--print-capabilities'], /^\{"type":"fs","features":\[\]\}\n$/],
+  ])('ovfs %j', async (args, expected) => {
+    const { code, stdout, stderr } = await ovfs(args).ended
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(expected)
+  })
+
+  it('ovfs services --json lists what the binding offers, and leaves no files behind', async () => {
+    const { code, stdout } = await ovfs(['services', '--json'], { env: { TMPDIR: folder } }).ended
+    expect(code).toBe(0)
+    const services = JSON.parse(stdout) as { name: string; abilities: Record<string, boolean> }[]
+    const byName = new Map(services.map(service => [service.name, service.abilities]))
+    expect(byName.get('fs')).toMatchObject({ read: true, write: true, list: true, rename: true })
+    expect(byName.get('redis')).toMatchObject({ list: false })
+    expect(byName.get('http')).toMatchObject({ write: false })
+    expect(byName.size).toBeGreaterThan(40)
+    expect(execFileSync('ls', ['-A', folder]).toString()).toBe('')
+  })
+})
+
+describe('an error of a person is one line on stderr, with exit code 1', () => {
+  const serve = (...args: string[]) => ['serve', ...args]
+  it.each([
+    [['sevre'], /^ovfs: unknown command "sevre": did you mean serve\?\n$/],
+    [['--verison'], /^ovfs: unknown option "--verison"/],
+    [['help', 'nothing-of-ours'], /^ovfs: unknown command/],
+    [serve(), /^ovfs: URI is missing: see ovfs help serve\n$/],
+    [serve('memory://'), /^ovfs: --socket is missing/],
+    [serve('memroy://', '--socket', 'x'), /^ovfs: unknown service "memroy": did you mean memory:\/\/\?\n$/],
+    [serve('ftp://h', '--socket', 'x'), /^ovfs: unknown service "ftp"/],
+    [serve('s3://', '--socket', 'x'), /^ovfs: s3 needs the option bucket: s3:\/\/BUCKET/],
+    [serve('s3://b?buckt=x', '--socket', 'x'), /^ovfs: s3 has no option "buckt": did you mean bucket\?\n$/],
+    [
+      serve('fs:///no/such/folder', '--socket', 'x'),
+      /^ovfs: the folder \/no\/such\/folder does not exist: mkdir -p/,
+    ],
+    [
+      serve('redis://127.0.0.1:1', '--socket', 'x'),
+      /^ovfs: redis does not work: nothing listens on 127.0.0.1:1: /,
+    ],
+    [serve('memory://', '--socket', 'x', '--uid', 'me'), /^ovfs: --uid "me": expected a whole number/],
+    [['services', 'ftp'], /^ovfs: the installed OpenDAL has no service "ftp"/],
+  ])('ovfs %j', async (args, expected) => {
+    const { code, stdout, stderr } = await ovfs(args).ended
+    expect(stderr).toMatch(expected)
+    expect(stderr.split('\n')).toHaveLength(2)
+    expect([code, stdout]).toEqual([1, ''])
+  })
+
+  it('without a command the overview is shown', async () => {
+    const { code, stderr } = await ovfs([]).ended
+    expect(code).toBe(1)
+    expect(stderr).toContain('Usage: ovfs COMMAND')
+  })
+
+  it('a folder that cannot be written is refused', async () => {
+    const path = join(folder, 'locked')
+    mkdirSync(path)
+    chmodSync(path, 0o555)
+    const run = ovfs(['serve', `fs://${path}`, '--socket', socket()], asNobody())
+    const { code, stderr } = await run.ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: no permission on the folder .* \(EACCES\): .*--read-only\n$/)
+  })
+
+  it('a socket in a folder that cannot be written is refused', async () => {
+    chmodSync(folder, 0o555)
+    const { code, stderr } = await ovfs(
+      ['serve', 'memory://', '--log-level=error', '--socket', socket()],
+      asNobody(),
+    ).ended
+    chmodSync(folder, 0o755)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: cannot listen on .*\(EACCES\): .*\n$/)
+  })
+
+  it('a socket in a folder that does not exist is refused', async () => {
+    const { code, stderr } = await ovfs([
+      'serve',
+      'memory://',
+      '--log-level=error',
+      '--socket',
+      join(folder, 'none/a.sock'),
+    ]).ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: cannot listen on .*\(ENOENT\): mkdir -p .*\n$/)
+  })
+
+  it('a socket that another process serves is refused, and stays', async () => {
+    const other = createServer()
+    await new Promise<void>(resolve => other.listen(socket(), resolve))
+    const { code, stderr } = await ovfs(['serve', 'memory://', '--log-level=error', '--socket', socket()])
+      .ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: another process listens on .*: .*\n$/)
+    expect(existsSync(socket())).toBe(true)
+    await new Promise(resolve => other.close(resolve))
+  })
+
+  it('a file where the socket is to be is refused, and stays', async () => {
+    writeFileSync(socket(), 'precious')
+    const { code, stderr } = await ovfs(['serve', 'memory://', '--log-level=error', '--socket', socket()])
+      .ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: .* is not a socket: .*\n$/)
+    expect(readFileSync(socket(), 'utf8')).toBe('precious')
+  })
+
+  it('a descriptor that is no listening socket is refused', async () => {
+    const { code, stderr } = await ovfs(['serve', 'memory://', '--log-level=error', '--fd=9']).ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: .*9.*\n$/)
+  })
+})
+
+/** The rights of a user who is not root. */
+function asNobody(): Circumstances {
+  return process.getuid?.() === 0 ? { uid: NOBODY } : {}
+}
+
+describe('ovfs serve', () => {
+  it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    'listens, and ends with 0 at %s, without its socket',
+    async signal => {
+      const run = ovfs(['serve', 'memory://', '--socket', socket()])
+      await run.said(WAITING)
+      expect(statSync(socket()).isSocket()).toBe(true)
+      run.child.kill(signal)
+      const { code, stderr } = await run.ended
+      expect(code).toBe(0)
+      expect(stderr.split('\n')).toContain(WAITING)
+      expect(existsSync(socket())).toBe(false)
+    },
+  )
+
+  it('replaces the socket of a process that was killed', async () => {
+    const killed = ovfs(['serve', 'memory://', '--socket', socket()])
+    await killed.said(WAITING)
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    expect(existsSync(socket())).toBe(true)
+    const run = ovfs(['serve', 'memory://', '--socket', socket()])
+    await run.said(WAITING)
+    run.child.kill('SIGTERM')
+    expect((await run.ended).code).toBe(0)
+  })
+
+  it('serves one visitor after the other', async () => {
+    const run = ovfs(['serve', 'memory://', '--socket', socket()])
+    await run.said(WAITING)
+    await visit(socket())
+    await run.said('front-end left')
+    await visit(socket())
+    run.child.kill('SIGTERM')
+    const { code, stderr } = await run.ended
+    expect(code).toBe(0)
+    expect(stderr.match(/front-end connected/g)).toHaveLength(2)
+  })
+
+  it('with --once ends with 0 when the first visitor has left', async () => {
+    const run = ovfs(['serve', 'memory://', '--once', '--socket', socket()])
+    await run.said(WAITING)
+    await visit(socket())
+    expect((await run.ended).code).toBe(0)
+  })
+
+  it('listens on a socket that it inherits', async () => {
+    const server = createServer()
+    await new Promise<void>(resolve => server.listen(socket(), resolve))
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+    const run = ovfs(['serve', 'memory://', '--once', '--fd=3'], { fds: [fd] })
+    await run.said(WAITING)
+    server.unref()
+    await visit(socket())
+    expect((await run.ended).code).toBe(0)
+    server.close()
+  })
+
+  it('gives the socket file mode and group', async () => {
+    const group = process.getgid?.() ?? 0
+    const run = ovfs(['serve', 'memory://', '--socket', socket(), `--socket-group=${group}`])
+    await run.said(WAITING)
+    const { mode, gid } = statSync(socket())
+    expect([mode & 0o777, gid]).toEqual([0o660, group])
+    run.child.kill('SIGTERM')
+    await run.ended
+  })
+
+  it('keeps a secret out of everything that it writes', async () => {
+    const secret = 'correct horse/battery+staple'
+    const path = join(folder, 'secret')
+    writeFileSync(path, `${secret}\n`)
+    const args = ['serve', 's3://b?endpoint=http://127.0.0.1:1', '--socket', socket(), '--log-level=debug']
+    const run = ovfs([...args, '-o', 'access_key_id=env:ID', '-o', `secret_access_key=file:${path}`], {
+      env: { ID: secret },
+    })
+    const { code, stderr, stdout } = await run.ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: s3 does not work: nothing listens on 127.0.0.1:1/)
+    for (const text of [stderr, stdout]) expect(text).not.toMatch(/horse|battery/)
+  })
+
+  it('goes on when nobody reads its log any more', async () => {
+    const run = ovfs(['serve', 'memory://', '--socket', socket()])
+    await run.said(WAITING)
+    run.child.stderr?.destroy()
+    await visit(socket())
+    await visit(socket())
+    run.child.kill('SIGTERM')
+    expect((await run.ended).code).toBe(0)
+  })
+})
+
+/** Connects, as a front-end does, and leaves. */
+async function visit(path: string): Promise<void> {
+  const visitor = connect(path)
+  await new Promise<void>((resolve, reject) => visitor.on('connect', resolve).on('error', reject))
+  await new Promise(resolve => visitor.on('close', resolve).end().resume())
+}
