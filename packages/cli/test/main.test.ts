@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { ExitCode } from '../src/exit-code.ts'
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url))
 const MAIN = join(PACKAGE, 'dist', 'main.js')
@@ -312,6 +313,34 @@ describe('ovfs serve', () => {
     await visit(socket())
     run.child.kill('SIGTERM')
     expect((await run.ended).code).toBe(0)
+  })
+})
+
+describe('the README', () => {
+  const readme = readFileSync(join(PACKAGE, 'README.md'), 'utf8')
+
+  it('has a program that runs', async () => {
+    const [, program] = /```sh\n([^`]*)```/.exec(readme)!
+    const bin = join(folder, 'bin')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'ovfs'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, {
+      mode: 0o755,
+    })
+    const script = `set -e\n${program!.replaceAll('/tmp/', `${folder}/`).replace(/^ovfs /m, 'exec ovfs ')}`
+    const child = spawn('sh', ['-c', script], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: `${bin}:${process.env.PATH}` },
+    })
+    const run = follow(child)
+    await run.said(WAITING)
+    expect(statSync(join(folder, 'ovfs.sock')).isSocket()).toBe(true)
+    child.kill('SIGTERM')
+    expect((await run.ended).code).toBe(0)
+  })
+
+  it('says what the program says', () => {
+    expect(readme).toContain(WAITING)
+    for (const code of Object.values(ExitCode)) expect(readme).toMatch(new RegExp(`^\\| ${code} +\\|`, 'm'))
   })
 })
 
