@@ -1,0 +1,103 @@
+// The virtio-fs device (virtio 1.2, 5.11) as a vhost-user back-end sees it: the only place where vhost-user, virtqueues and
+// FUSE meet. All rings, hiprio included, feed one FUSE server: any opcode is taken on any queue.
+
+import type { FuseErrorReport, FuseHandler } from '@ovfs/fuse-proto'
+import { FuseServer } from '@ovfs/fuse-proto'
+import type { MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
+import {
+  type Chain,
+  DeviceQueue,
+  GuestMemory,
+  VIRTIO_RING_F_EVENT_IDX,
+  VIRTIO_RING_F_INDIRECT_DESC,
+} from '@ovfs/virtqueue'
+
+const VIRTIO_F_VERSION_1 = 32n
+const INDIRECT = 1n << BigInt(VIRTIO_RING_F_INDIRECT_DESC)
+const EVENT_IDX = 1n << BigInt(VIRTIO_RING_F_EVENT_IDX)
+
+/** Chains taken from one ring before the others, and the event loop, have their turn. */
+const CHAINS_PER_TURN = 1024
+
+export interface VirtioFsDeviceOptions {
+  readonly handler: FuseHandler
+  /** Rings, the hiprio queue included; at least 2. */
+  readonly queueCount: number
+  /** A request failed for a reason that is not an errno. The guest was told EIO. */
+  readonly onRequestError: (report: FuseErrorReport) => void
+}
+
+export class VirtioFsDevice implements VhostUserDevice {
+  readonly features = INDIRECT | EVENT_IDX | (1n << VIRTIO_F_VERSION_1)
+  readonly queueCount: number
+  readonly #memory = new GuestMemory()
+  readonly #queues: (DeviceQueue | undefined)[]
+  readonly #fuse: FuseServer
+  readonly #handle: (chain: Chain) => void
+  #driverFeatures = 0n
+
+  constructor(options: VirtioFsDeviceOptions) {
+    this.queueCount = options.queueCount
+    this.#queues = new Array(options.queueCount).fill(undefined)
+    this.#fuse = new FuseServer(options.handler, { onError: options.onRequestError })
+    this.#handle = chain => this.#fuse.handle(chain)
+  }
+
+  setFeatures(features: bigint): void {
+    this.#driverFeatures = features
+  }
+
+  addRegion(region: MappedRegion): void {
+    this.#memory.addRegion(region)
+    for (let index = 0; index < this.#queues.length; index++) this.kickRing(index)
+  }
+
+  removeRegion(region: MappedRegion): void | Promise<void> {
+    this.#memory.removeRegion(region)
+    const releases = this.#queues.flatMap(queue => queue?.release(region) ?? [])
+    if (releases.length > 0) return Promise.all(releases).then(() => undefined)
+  }
+
+  startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void {
+    this.#queues[ring.index] = new DeviceQueue(this.#memory, {
+      ...ring,
+      eventIdx: (this.#driverFeatures & EVENT_IDX) !== 0n,
+      indirect: (this.#driverFeatures & INDIRECT) !== 0n,
+      notify,
+      onError: fail,
+    })
+  }
+
+  kickRing(index: number): void {
+    const more = this.#queues[index]?.drain(this.#handle, CHAINS_PER_TURN)
+    if (more) setImmediate(() => this.kickRing(index))
+  }
+
+  stopRing(index: number): number | Promise<number> {
+    const queue = this.#queues[index]
+    if (queue === undefined) return 0
+    const base = queue.stop()
+    if (typeof base === 'number') {
+      this.#queues[index] = undefined
+      return base
+    }
+    return base.then(settled => {
+      if (this.#queues[index] === queue) this.#queues[index] = undefined
+      return settled
+    })
+  }
+
+  reset(): void {
+    for (const queue of this.#queues) queue?.detach()
+    this.#queues.fill(undefined)
+    for (const region of [...this.#memory.regions]) this.#memory.removeRegion(region)
+    this.#driverFeatures = 0n
+    // Never rejects. A next session's FUSE_INIT waits for it, this connection need not.
+    void this.#fuse.end()
+  }
+
+  /** Ends the FUSE session; resolves when the handler has. Never rejects. */
+  end(): Promise<void> {
+    return this.#fuse.end()
+  }
+}

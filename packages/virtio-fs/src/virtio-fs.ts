@@ -1,0 +1,61 @@
+// A virtio-fs daemon in one object: listens for a virtual machine monitor and serves a FuseHandler to its guest.
+
+import type { FuseErrorReport, FuseHandler } from '@ovfs/fuse-proto'
+import { BackendServer, type VhostUserError } from '@ovfs/vhost-user'
+import { VirtioFsDevice } from './device.ts'
+
+export interface VirtioFsOptions {
+  readonly handler: FuseHandler
+  /** Where to make the Unix socket; a stale one is replaced. Or: */
+  readonly socketPath?: string
+  /** a listening Unix socket that this process has; owned by this object from `listen` on. */
+  readonly listenFd?: number
+  /** Permission bits of the socket made at `socketPath`. */
+  readonly socketMode?: number
+  /** Request queues, besides the hiprio queue; default 8. A front-end may use fewer. */
+  readonly requestQueues?: number
+  readonly onConnect?: () => void
+  /** The front-end left; `error` if it was sent away. */
+  readonly onDisconnect?: (error: VhostUserError | undefined) => void
+  /** The front-end or the driver broke a rule; what survives goes on. */
+  readonly onError?: (error: VhostUserError) => void
+  /** A request failed for a reason that is not an errno: the guest was told EIO. */
+  readonly onRequestError?: (report: FuseErrorReport) => void
+}
+
+const DEFAULT_REQUEST_QUEUES = 8
+
+export class VirtioFs {
+  readonly #options: VirtioFsOptions
+  readonly #device: VirtioFsDevice
+  #server: BackendServer | undefined
+
+  constructor(options: VirtioFsOptions) {
+    this.#options = options
+    this.#device = new VirtioFsDevice({
+      handler: options.handler,
+      queueCount: 1 + (options.requestQueues ?? DEFAULT_REQUEST_QUEUES),
+      onRequestError: options.onRequestError ?? (() => undefined),
+    })
+  }
+
+  /** Front-ends may connect from now on, one at a time. Throws VhostUserError, such as SOCKET_IN_USE. */
+  listen(): void {
+    const { socketPath, listenFd, socketMode, onConnect, onDisconnect, onError } = this.#options
+    this.#server = new BackendServer({
+      device: this.#device,
+      ...(socketPath !== undefined && { path: socketPath }),
+      ...(listenFd !== undefined && { fd: listenFd }),
+      ...(socketMode !== undefined && { mode: socketMode }),
+      ...(onConnect && { onConnect }),
+      ...(onDisconnect && { onDisconnect }),
+      onError: onError ?? (() => undefined),
+    })
+  }
+
+  /** Stops listening, finishes the requests in flight, leaves the front-end, and waits until the handler has ended its session. */
+  async close(): Promise<void> {
+    await this.#server?.close()
+    await this.#device.end()
+  }
+}
