@@ -20,7 +20,7 @@ export function temporaryFolder(): string {
 
 /** Resolves when the condition holds; the test's own time limit is the only one. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => setImmediate(resolve))
+  while (!condition()) await new Promise(resolve => setTimeout(resolve, 1))
 }
 
 /** Everything that this process has open, as /proc shows it. */

@@ -1,0 +1,236 @@
+import { closeSync, openSync } from 'node:fs'
+import { expect, onTestFinished, test } from 'vitest'
+import type { VhostUserError } from '../src/errors.ts'
+import { createEventFd, drainEventFd, signalEventFd } from '../src/sys/eventfd.ts'
+import { duplicateFd } from '../src/sys/libc.ts'
+import { Vring } from '../src/vring.ts'
+import { openDescriptors, until } from './peers.ts'
+import { RecordingDevice } from './recording-device.ts'
+
+const ADDRESSES = { descAddress: 0x1000, availAddress: 0x2000, usedAddress: 0x3000 }
+
+function testRing() {
+  const device = new RecordingDevice()
+  const errors: VhostUserError[] = []
+  const ring = new Vring(1, device, error => errors.push(error))
+  onTestFinished(() => ring.close())
+  /** The test's own end of a descriptor, and a duplicate for the ring to own. */
+  const eventPair = () => {
+    const mine = createEventFd()
+    onTestFinished(() => closeSync(mine))
+    return { mine, given: duplicateFd(mine) }
+  }
+  return { device, ring, errors, eventPair }
+}
+
+function startedRing() {
+  const parts = testRing()
+  const kick = parts.eventPair()
+  parts.ring.setSize(256)
+  parts.ring.setAddresses(ADDRESSES)
+  parts.ring.setKick(kick.given)
+  parts.ring.setEnabled(true)
+  return { ...parts, kick: kick.mine }
+}
+
+/** Lets the event loop see what is ready. */
+const turn = () => new Promise(resolve => setTimeout(resolve, 5))
+
+test('a ring runs once it has size, addresses, a kick and is enabled, whatever comes last', () => {
+  const steps = {
+    size: (ring: Vring) => ring.setSize(256),
+    addresses: (ring: Vring) => ring.setAddresses(ADDRESSES),
+    kick: (ring: Vring) => ring.setKick(createEventFd()),
+    enable: (ring: Vring) => ring.setEnabled(true),
+  }
+  for (const last of Object.keys(steps)) {
+    const { device, ring } = testRing()
+    for (const [name, step] of Object.entries(steps)) if (name !== last) step(ring)
+    expect(ring.running, `before ${last}`).toBe(false)
+    expect(device.log).toEqual([])
+    steps[last as keyof typeof steps](ring)
+    expect(ring.running, `after ${last}`).toBe(true)
+    expect(device.kicks[1], 'looked at once').toBe(1)
+  }
+})
+
+test('a kick that comes while the ring is disabled is seen when it is enabled', async () => {
+  const { device, ring, kick } = startedRing()
+  ring.setEnabled(false)
+  const before = device.kicks[1] as number
+  signalEventFd(kick)
+  await turn()
+  expect(device.kicks[1]).toBe(before)
+  expect(drainEventFd(kick), 'the kick waits in the descriptor').toBe(true)
+  signalEventFd(kick)
+  ring.setEnabled(true)
+  expect(device.kicks[1]).toBe(before + 1)
+  await until(() => device.kicks[1] === before + 2)
+})
+
+test('enabling an enabled ring does nothing', () => {
+  const { device, ring } = startedRing()
+  ring.setEnabled(true)
+  expect(device.log).toEqual(['start 1 base 0'])
+  expect(device.kicks[1]).toBe(1)
+})
+
+test('notifications go to the call descriptor, and a new one is signalled once in case the old one was missed', () => {
+  const { device, ring, eventPair } = startedRing()
+  const [first, second] = [eventPair(), eventPair()]
+  ring.setCall(first.given)
+  drainEventFd(first.mine)
+  device.rings.get(1)?.notify()
+  expect(drainEventFd(first.mine)).toBe(true)
+  ring.setCall(second.given)
+  expect(drainEventFd(second.mine)).toBe(true)
+  device.rings.get(1)?.notify()
+  expect([drainEventFd(first.mine), drainEventFd(second.mine)]).toEqual([false, true])
+})
+
+test('a stopped ring notifies no more', () => {
+  const { device, ring, eventPair } = startedRing()
+  const call = eventPair()
+  ring.setCall(call.given)
+  const { notify } = device.rings.get(1) as { notify: () => void }
+  drainEventFd(call.mine)
+  ring.stop()
+  notify()
+  expect(drainEventFd(call.mine)).toBe(false)
+})
+
+test('without a call descriptor nothing is notified, without a kick descriptor the ring is looked at', async () => {
+  const { device, ring } = testRing()
+  ring.setSize(8)
+  ring.setAddresses(ADDRESSES)
+  ring.setKick(undefined)
+  ring.setEnabled(true)
+  device.rings.get(1)?.notify()
+  await until(() => (device.kicks[1] as number) >= 3)
+  ring.setEnabled(false)
+  const quiet = device.kicks[1]
+  await turn()
+  expect(device.kicks[1]).toBe(quiet)
+})
+
+test('a ring that cannot start says so on its err descriptor, and starts when its memory comes', () => {
+  const { device, ring, eventPair } = testRing()
+  const err = eventPair()
+  ring.setErr(err.given)
+  ring.setSize(256)
+  ring.setAddresses(ADDRESSES)
+  ring.setKick(createEventFd())
+  device.onStart = () => {
+    throw new RangeError('not in guest memory')
+  }
+  expect(() => ring.setEnabled(true)).toThrow(
+    expect.objectContaining({ code: 'DEVICE', cause: new RangeError('not in guest memory') }),
+  )
+  expect(drainEventFd(err.mine)).toBe(true)
+  device.onStart = () => {}
+  ring.memoryChanged()
+  expect(ring.running).toBe(true)
+})
+
+test('a ring that fails is kicked no more, tells the front-end, and works again after a restart', async () => {
+  for (const failing of ['throws', 'fails'] as const) {
+    const { device, ring, errors, eventPair, kick } = startedRing()
+    const err = eventPair()
+    ring.setErr(err.given)
+    const cause = new Error('a descriptor loops')
+    device.onKick = index => {
+      if (failing === 'throws') throw cause
+      device.rings.get(index)?.fail(cause)
+    }
+    signalEventFd(kick)
+    await until(() => errors.length === 1)
+    expect(errors[0]).toMatchObject({ code: 'DEVICE', cause })
+    expect(drainEventFd(err.mine)).toBe(true)
+    const kicks = device.kicks[1]
+    signalEventFd(kick)
+    await turn()
+    expect(device.kicks[1]).toBe(kicks)
+    expect(errors).toHaveLength(1)
+
+    device.onKick = () => {}
+    expect(ring.stop()).toBe(0)
+    ring.setKick(createEventFd())
+    expect(ring.running).toBe(true)
+  }
+})
+
+test('stopping gives the device’s base in 16 bits, which is where the next start begins', () => {
+  const { device, ring } = startedRing()
+  device.onStop = () => 0x1_fffe
+  expect(ring.stop()).toBe(0xfffe)
+  expect(ring.stop(), 'a stopped ring keeps its base').toBe(0xfffe)
+  ring.setKick(createEventFd())
+  expect(device.log).toEqual(['start 1 base 0', 'stop 1', 'start 1 base 65534'])
+})
+
+test('a ring that is stopped twice at once is stopped once', async () => {
+  const { device, ring } = startedRing()
+  device.onStop = () => Promise.resolve(5)
+  expect(await Promise.all([ring.stop(), ring.stop()])).toEqual([5, 5])
+  expect(device.log.filter(line => line === 'stop 1')).toHaveLength(1)
+})
+
+test('a device that cannot stop a ring is lost', async () => {
+  const { device, ring } = startedRing()
+  device.onStop = () => Promise.reject(new Error('stuck'))
+  await expect(ring.stop()).rejects.toMatchObject({ code: 'DEVICE_LOST', cause: new Error('stuck') })
+})
+
+test.each([0, 3, 32769, 65536, 0xffffffff])('a size of %i is refused', size => {
+  const { ring } = testRing()
+  expect(() => ring.setSize(size)).toThrow(expect.objectContaining({ code: 'BAD_RING' }))
+})
+
+test.each([
+  ['descAddress', 8],
+  ['availAddress', 1],
+  ['usedAddress', 2],
+])('an unaligned %s is refused', (part, off) => {
+  const { ring } = testRing()
+  const addresses = { ...ADDRESSES, [part]: ADDRESSES[part as keyof typeof ADDRESSES] + off }
+  expect(() => ring.setAddresses(addresses)).toThrow(expect.objectContaining({ code: 'BAD_RING' }))
+})
+
+test('a running ring cannot be moved, but may be told its addresses again', () => {
+  const { ring } = startedRing()
+  ring.setAddresses({ ...ADDRESSES })
+  for (const change of [
+    () => ring.setAddresses({ ...ADDRESSES, usedAddress: 0x4000 }),
+    () => ring.setSize(512),
+    () => ring.setBase(1),
+  ]) {
+    expect(change).toThrow(expect.objectContaining({ code: 'BAD_RING' }))
+  }
+})
+
+test('descriptors of the wrong kind are refused and closed', () => {
+  const { ring } = testRing()
+  const before = openDescriptors()
+  expect(() => ring.setKick(openSync('/dev/null', 'r'))).toThrow(
+    expect.objectContaining({ code: 'BAD_DESCRIPTORS', errno: 'EPERM' }),
+  )
+  expect(openDescriptors()).toBe(before)
+})
+
+test('a call descriptor that cannot be written is reported once and dropped', () => {
+  const { device, ring, errors } = startedRing()
+  ring.setCall(openSync('/dev/null', 'r'))
+  device.rings.get(1)?.notify()
+  expect(errors).toMatchObject([{ code: 'BAD_DESCRIPTORS', cause: { syscall: 'write', errno: 'EBADF' } }])
+})
+
+test('a reset ring keeps its call descriptor, a closed one keeps nothing', () => {
+  const { ring, eventPair } = startedRing()
+  const call = eventPair()
+  ring.setCall(call.given)
+  const before = openDescriptors()
+  ring.reset()
+  expect(openDescriptors(), 'the kick descriptor is closed').toBe(before - 1)
+  ring.close()
+  expect(openDescriptors()).toBe(before - 2)
+})
