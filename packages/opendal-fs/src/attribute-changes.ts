@@ -27,7 +27,10 @@ export class AttributeChanges {
     await this.#tree.refresh(inode)
     const { attr } = inode
     if (change.size !== undefined && inode.file === undefined) throw new FsError('EISDIR')
-    refuseUnlessSame(change.mode === undefined ? undefined : change.mode & PERMISSIONS, attr.mode & PERMISSIONS)
+    refuseUnlessSame(
+      change.mode === undefined ? undefined : change.mode & PERMISSIONS,
+      attr.mode & PERMISSIONS,
+    )
     refuseUnlessSame(change.uid, attr.uid)
     refuseUnlessSame(change.gid, attr.gid)
     refuseUnlessSameTime(change.atime, attr.atime, attr.atimensec)

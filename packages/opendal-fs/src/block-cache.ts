@@ -205,7 +205,8 @@ export class BlockCache {
     if (extent.content.discarded) return
     const size = extent.end - extent.start
     this.#makeRoom(size)
-    for (let at = extent.start; at < extent.end; at += GRANULE) extent.content.extents.set(at / GRANULE, extent)
+    for (let at = extent.start; at < extent.end; at += GRANULE)
+      extent.content.extents.set(at / GRANULE, extent)
     this.#bytes += size
   }
 

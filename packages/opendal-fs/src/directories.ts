@@ -107,7 +107,8 @@ export class Directories {
       }
       for (const child of directory.children.values()) {
         // Not published yet: only we know of it.
-        if (child.attrUntil === FOREVER && listing.get(child.name) === undefined) listing.add(child.name, 'file')
+        if (child.attrUntil === FOREVER && listing.get(child.name) === undefined)
+          listing.add(child.name, 'file')
       }
       listing.until = clock.now() + this.#settings.entryTtlMs
     }
@@ -180,7 +181,8 @@ export class Directories {
     const { clock, table } = this.#tree
     const now = clock.now()
     let child = inode.directory!.children.get(entry.name)
-    if (!isFresh(child, now) && info !== undefined) child = this.#tree.bind(inode, entry.name, info, entry.ino)
+    if (!isFresh(child, now) && info !== undefined)
+      child = this.#tree.bind(inode, entry.name, info, entry.ino)
     if (child === undefined || !isFresh(child, now)) return this.#emitName(inode, entry, next, out)
     if (out.addEntry(entry.name, this.#tree.stamp(child, now), next)) {
       child.lookups++

@@ -3,15 +3,15 @@
 
 import {
   type Awaitable,
-  FOPEN_KEEP_CACHE,
   type FileHandle,
+  FOPEN_KEEP_CACHE,
   FsError,
   type OpenReply,
   type ReplyData,
   type RequestData,
 } from '@ovfs/fuse-proto'
-import { FOREVER, type Inode } from './inode.ts'
 import type { Handles, OpenFile } from './handles.ts'
+import { FOREVER, type Inode } from './inode.ts'
 import type { Settings } from './options.ts'
 import type { Publisher } from './publication.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -125,7 +125,8 @@ export class Files {
       try {
         return await reading
       } catch (error) {
-        if (!isVersionLost(error) || attempt === READ_ATTEMPTS || out.room !== room || inode.removed) throw error
+        if (!isVersionLost(error) || attempt === READ_ATTEMPTS || out.room !== room || inode.removed)
+          throw error
       }
       // A publication may be putting the new version in place.
       await inode.file!.lock.run(() => this.#tree.revalidate(inode))

@@ -10,7 +10,8 @@ const TEMPORARY = '.ovfs-tmp-'
 export const DIRECTORY_MARKER = '.ovfs-dir'
 
 // What Rust's `char::is_whitespace` accepts: OpenDAL trims it from both ends of a whole path.
-const WHITE_SPACE = '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
+const WHITE_SPACE =
+  '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
 const ALWAYS = `^[${WHITE_SPACE}]|[${WHITE_SPACE}]$|\\p{Surrogate}`
 const CONTROL = '[\\u0000-\\u001f\\u007f]'
 

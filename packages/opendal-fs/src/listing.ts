@@ -31,7 +31,13 @@ export class Listing {
       const known = this.#places.get(name)
       if (known === undefined) this.#append(name, kind, info)
       // A file and a directory of one name: the file is the one that lookups find.
-      else if (!this.#loaded && !known.removed && known.kind === 'directory' && kind === 'file' && known.ino === 0) {
+      else if (
+        !this.#loaded &&
+        !known.removed &&
+        known.kind === 'directory' &&
+        kind === 'file' &&
+        known.ino === 0
+      ) {
         known.kind = kind
         known.info = info
       }

@@ -129,7 +129,8 @@ export class Namespace {
     }
     const { storage, names } = this.#tree
     const isOurs = (segment: string): boolean => segment === DIRECTORY_MARKER || names.isTemporary(segment)
-    if (!storage.capability.list) throw new FsError('EOPNOTSUPP', 'the service cannot tell whether it is empty')
+    if (!storage.capability.list)
+      throw new FsError('EOPNOTSUPP', 'the service cannot tell whether it is empty')
     if (await storage.hasChildren(this.#tree.key(inode), isOurs)) throw new FsError('ENOTEMPTY')
   }
 

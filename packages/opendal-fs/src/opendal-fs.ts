@@ -68,7 +68,14 @@ export class OpendalFs implements FuseHandler {
     this.#settings = settings
     this.#storage = new Storage(operator, settings)
     this.#table = new InodeTable(settings)
-    this.#tree = new Tree(this.#table, this.#storage, new KeyNames(settings.scheme), this.#clock, cache, settings)
+    this.#tree = new Tree(
+      this.#table,
+      this.#storage,
+      new KeyNames(settings.scheme),
+      this.#clock,
+      cache,
+      settings,
+    )
     this.#handles = new Handles(settings.maxHandles)
     this.#publisher = new Publisher(this.#tree, staging, names)
     this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings)
@@ -260,7 +267,13 @@ export class OpendalFs implements FuseHandler {
     return this.#directories.open(this.#table.directory(node))
   }
 
-  readdir(_ctx: RequestContext, _node: NodeId, fh: FileHandle, cookie: number, out: DirentSink): Awaitable<void> {
+  readdir(
+    _ctx: RequestContext,
+    _node: NodeId,
+    fh: FileHandle,
+    cookie: number,
+    out: DirentSink,
+  ): Awaitable<void> {
     return this.#directories.read(fh, cookie, out)
   }
 

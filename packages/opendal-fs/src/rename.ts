@@ -34,7 +34,9 @@ export class Renamer {
     await this.#names.shared(async () => {
       const target = await this.#tree.child(newParent, newName)
       // In one order always, or two renames in opposite directions would wait for each other.
-      const files = [source, target].filter(inode => inode?.file !== undefined && inode !== undefined) as Inode[]
+      const files = [source, target].filter(
+        inode => inode?.file !== undefined && inode !== undefined,
+      ) as Inode[]
       const [first, second] = files.sort((a, b) => a.nodeid - b.nodeid)
       const move = () => this.#renameFile(source, parent, name, newParent, newName, flags)
       if (second === undefined || second === first) await first!.file!.lock.run(move)
@@ -169,7 +171,8 @@ async function copyObject(storage: Storage, from: string, to: string, size: numb
 
 async function* readParts(storage: Storage, key: string, size: number): AsyncGenerator<Uint8Array> {
   const partBytes = storage.partBytes(size)
-  for (let at = 0; at < size; at += partBytes) yield await storage.read(key, at, Math.min(partBytes, size - at))
+  for (let at = 0; at < size; at += partBytes)
+    yield await storage.read(key, at, Math.min(partBytes, size - at))
 }
 
 /** Copies everything, and only then deletes what was copied: a failure in between leaves the source whole. */
@@ -196,7 +199,9 @@ async function moveTree(storage: Storage, from: string, to: string): Promise<voi
     })
   } catch (error) {
     // The error to report is the one that was there first; what cannot be cleaned up is a copy too many, not one too few.
-    await forEachConcurrently(copied, CONCURRENT_MOVES, path => storage.delete(to + path)).catch(() => undefined)
+    await forEachConcurrently(copied, CONCURRENT_MOVES, path => storage.delete(to + path)).catch(
+      () => undefined,
+    )
     throw error
   }
   await forEachConcurrently(copied, CONCURRENT_MOVES, path => storage.delete(from + path))

@@ -10,12 +10,16 @@ import { Errno, type ErrnoName, FsError, type RequestData } from '@ovfs/fuse-pro
 import type { ByteSink } from './block-cache.ts'
 
 const PAGE = 64 << 10
+const BUFFER = 1 << 20
+const SPARE_BUFFERS = 8
 
 /** Memory for unpublished bytes, shared by all files. */
 export class StagingBudget {
   readonly limit: number
   readonly directory: string
   used = 0
+  /** Buffers for bytes on their way to or from a file, kept for the next one. */
+  readonly #spare: Uint8Array[] = []
 
   /**
    * @param limit bytes of memory
@@ -24,6 +28,16 @@ export class StagingBudget {
   constructor(limit: number, directory = tmpdir()) {
     this.limit = limit
     this.directory = directory
+  }
+
+  /** Runs `task` with `length` bytes of memory, whose content is undefined and which it must not keep. */
+  async withBuffer<T>(length: number, task: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    const buffer = length > BUFFER ? new Uint8Array(length) : (this.#spare.pop() ?? new Uint8Array(BUFFER))
+    try {
+      return await task(buffer.subarray(0, length))
+    } finally {
+      if (buffer.byteLength === BUFFER && this.#spare.length < SPARE_BUFFERS) this.#spare.push(buffer)
+    }
   }
 }
 
@@ -57,9 +71,11 @@ export class StagingStore {
       }
       return undefined
     }
-    const copy = new Uint8Array(byteLength)
-    if (data.copyTo(copy) !== byteLength) throw new FsError('EIO', 'the guest took its data away')
-    return this.#writeFile(offset, copy)
+    return this.#budget.withBuffer(byteLength, async copy => {
+      // At once: the guest may take its data away later.
+      if (data.copyTo(copy) !== byteLength) throw new FsError('EIO', 'the guest took its data away')
+      await this.#writeFile(offset, copy)
+    })
   }
 
   /** As `write`, for bytes of the host's own; the buffer must not change before it settles. */
@@ -82,15 +98,23 @@ export class StagingStore {
 
   async read(offset: number, end: number, out: ByteSink): Promise<void> {
     if (this.readNow(offset, end, out)) return
-    const bytes = new Uint8Array(end - offset)
+    for (let at = offset; at < end; at += BUFFER) {
+      await this.#budget.withBuffer(Math.min(BUFFER, end - at), async bytes => {
+        await this.#readFile(at, bytes)
+        out.write(bytes)
+      })
+    }
+  }
+
+  async #readFile(offset: number, bytes: Uint8Array): Promise<void> {
     await this.#withFile(async file => {
       for (let done = 0; done < bytes.byteLength; ) {
         const { bytesRead } = await file.read(bytes, done, bytes.byteLength - done, offset + done)
-        if (bytesRead === 0) throw new FsError('EIO', 'the staging file is shorter than what was written to it')
+        if (bytesRead === 0)
+          throw new FsError('EIO', 'the staging file is shorter than what was written to it')
         done += bytesRead
       }
     })
-    out.write(bytes)
   }
 
   /** Gives back memory and disk, once what is under way is done. */
@@ -149,7 +173,11 @@ export class StagingStore {
 
   async #moveToFile(): Promise<FileHandle> {
     const path = join(this.#budget.directory, `ovfs-${crypto.randomUUID()}`)
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+    const file = await open(
+      path,
+      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600,
+    )
     try {
       await unlink(path)
       for (const [index, page] of this.#pages ?? []) {

@@ -102,7 +102,8 @@ export class Storage {
       ...(etag !== undefined && this.capability.readWithIfMatch ? { ifMatch: etag } : {}),
     }
     const bytes = await this.#ask('read', key, operator => operator.read(key, options))
-    if (bytes.byteLength === length) return bytes
+    // As a plain Uint8Array: cutting pieces from a Buffer costs twice as much.
+    if (bytes.byteLength === length) return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
     const text = `Unexpected (permanent) at read => reader got too little data: ${bytes.byteLength} of ${length} bytes`
     throw this.#failed(text, 'read', key)
   }
@@ -112,7 +113,12 @@ export class Storage {
     const large = bytes.byteLength > LARGE_WRITE
     const extraMs = large ? (bytes.byteLength / BYTES_PER_EXTRA_SECOND) * 1000 : 0
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    await this.#change('write', key, operator => (large ? this.#patient : operator).write(key, content), extraMs)
+    await this.#change(
+      'write',
+      key,
+      operator => (large ? this.#patient : operator).write(key, content),
+      extraMs,
+    )
   }
 
   /**
@@ -121,7 +127,9 @@ export class Storage {
    */
   async writeStream(key: string, size: number, parts: AsyncIterable<Uint8Array>): Promise<void> {
     const chunk = BigInt(this.partBytes(size))
-    const writer = await this.#change('write', key, operator => operator.writer(key, { chunk, concurrent: 4 }))
+    const writer = await this.#change('write', key, operator =>
+      operator.writer(key, { chunk, concurrent: 4 }),
+    )
     for await (const part of parts) {
       const content = Buffer.from(part.buffer, part.byteOffset, part.byteLength)
       // Not retried: the parts before it are in the writer's state.
@@ -163,7 +171,12 @@ export class Storage {
   /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */
   async list(key: string): Promise<ListedObject[]> {
     if (!this.capability.list) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
-    const entries = await this.#ask('list', key, operator => operator.list(key), LISTING_PATIENCE * this.#timeoutMs)
+    const entries = await this.#ask(
+      'list',
+      key,
+      operator => operator.list(key),
+      LISTING_PATIENCE * this.#timeoutMs,
+    )
     const listed: ListedObject[] = []
     for (const entry of entries) {
       const path = entry.path()
@@ -173,7 +186,11 @@ export class Storage {
       const info = toInfo(entry.metadata())
       // Without a time or an etag the listed size is a default, not a size.
       const known = info.kind === 'file' && (info.mtime !== undefined || info.etag !== undefined)
-      listed.push({ segment, kind: path.endsWith('/') ? 'directory' : info.kind, info: known ? info : undefined })
+      listed.push({
+        segment,
+        kind: path.endsWith('/') ? 'directory' : info.kind,
+        info: known ? info : undefined,
+      })
     }
     return listed
   }

@@ -70,7 +70,9 @@ export class Tree {
       throw new FsError('ESTALE', `inode ${inode.nodeid} has been removed`)
     }
     const segment = this.names.toSegment(inode.name)
-    return inode.directory === undefined ? this.key(inode.parent) + segment : `${this.key(inode.parent)}${segment}/`
+    return inode.directory === undefined
+      ? this.key(inode.parent) + segment
+      : `${this.key(inode.parent)}${segment}/`
   }
 
   // Answers from memory
@@ -102,7 +104,8 @@ export class Tree {
     inode.attrValid = Math.floor(attrTtl / 1000)
     inode.attrValidNsec = (attrTtl % 1000) * 1_000_000
     const entryLeft = inode.entryUntil - now
-    const entryTtl = entryLeft < this.#settings.entryTtlMs ? Math.max(0, entryLeft) : this.#settings.entryTtlMs
+    const entryTtl =
+      entryLeft < this.#settings.entryTtlMs ? Math.max(0, entryLeft) : this.#settings.entryTtlMs
     inode.entryValid = Math.floor(entryTtl / 1000)
     inode.entryValidNsec = (entryTtl % 1000) * 1_000_000
     return inode
@@ -159,7 +162,8 @@ export class Tree {
         if (attempt === ATTEMPTS) return
         continue
       }
-      if (this.bind(parent, name, info) !== inode) throw new FsError('ESTALE', 'another object has taken its place')
+      if (this.bind(parent, name, info) !== inode)
+        throw new FsError('ESTALE', 'another object has taken its place')
       return
     }
   }
@@ -170,7 +174,10 @@ export class Tree {
     let child = directory.children.get(name)
     // Not in the storage yet, or changed here: we know better.
     if (child !== undefined && child.attrUntil === FOREVER) return child
-    if (child !== undefined && (info === undefined || (child.directory !== undefined) !== (info.kind === 'directory'))) {
+    if (
+      child !== undefined &&
+      (info === undefined || (child.directory !== undefined) !== (info.kind === 'directory'))
+    ) {
       this.detach(child)
       child = undefined
     }
@@ -294,7 +301,9 @@ export class Tree {
     if (this.storage.capability.list) return undefined
     // Where prefixes cannot be listed, only our marker tells of a directory.
     const marker = await this.storage.stat(`${key}/${DIRECTORY_MARKER}`)
-    return marker === undefined ? undefined : { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
+    return marker === undefined
+      ? undefined
+      : { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
   }
 }
 

@@ -261,7 +261,13 @@ export class File {
   async write(offset: number, content: string | Uint8Array): Promise<number> {
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
     for (let at = 0; at < bytes.byteLength; ) {
-      at += await this.fs.write(ctx, this.node, this.fh, offset + at, requestData(bytes.subarray(at, at + (1 << 20))))
+      at += await this.fs.write(
+        ctx,
+        this.node,
+        this.fh,
+        offset + at,
+        requestData(bytes.subarray(at, at + (1 << 20))),
+      )
     }
     return bytes.byteLength
   }

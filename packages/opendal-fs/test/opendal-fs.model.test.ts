@@ -77,7 +77,8 @@ async function tree(guest: Guest, path: string): Promise<Record<string, unknown>
   for (const { name, type } of await guest.readdir(path === '' ? '/' : path, { plus: true, capacity: 3 })) {
     expect(shown).not.toHaveProperty([name])
     const below = path === '' ? name : `${path}/${name}`
-    shown[name] = type === 4 ? await tree(guest, below) : Buffer.from(await guest.get(below)).toString('latin1')
+    shown[name] =
+      type === 4 ? await tree(guest, below) : Buffer.from(await guest.get(below)).toString('latin1')
   }
   return shown
 }
@@ -144,7 +145,9 @@ const commands = [
       open.plain.resize(size)
     }),
   ),
-  fc.tuple(slot).map(([slot]) => command(`fsync handle ${slot}`, async model => model.open[slot]?.file.fsync())),
+  fc
+    .tuple(slot)
+    .map(([slot]) => command(`fsync handle ${slot}`, async model => model.open[slot]?.file.fsync())),
   fc.tuple(slot).map(([slot]) =>
     command(`close handle ${slot}`, async model => {
       for (const open of model.open.splice(slot, 1)) await open.file.close()
@@ -254,23 +257,27 @@ describe.each(SCHEMES)('on %s', scheme => {
   it.each([
     ['with a memory of what it saw', 1000],
     ['that asks every time', 0],
-  ])('behaves as a plain tree, %s', async (_, ttl) => {
-    const options = { scheme, attrTtlMs: ttl, entryTtlMs: ttl, negativeTtlMs: ttl, cacheBytes: 8 << 20 }
-    await fc.assert(
-      fc.asyncProperty(fc.commands(commands, { maxCommands: 40, size: 'max' }), async sequence => {
-        const storage = service(scheme)
-        services.push(storage)
-        const real: Real = { guest: new Guest(new OpendalFs(storage.operator, options)) }
-        real.guest.again = () => new Guest(new OpendalFs(storage.operator, options), real.guest.again)
-        const model = new Model()
-        await fc.asyncModelRun(() => ({ model, real }), sequence)
-        for (const { file } of model.open) await file.close()
-        await real.guest.fs.close()
-        const fresh = new Guest(new OpendalFs(storage.operator, options))
-        expect(await tree(fresh, '')).toEqual(plainTree(model.root))
-        storage.close()
-      }),
-      { numRuns: RUNS },
-    )
-  }, 120_000)
+  ])(
+    'behaves as a plain tree, %s',
+    async (_, ttl) => {
+      const options = { scheme, attrTtlMs: ttl, entryTtlMs: ttl, negativeTtlMs: ttl, cacheBytes: 8 << 20 }
+      await fc.assert(
+        fc.asyncProperty(fc.commands(commands, { maxCommands: 40, size: 'max' }), async sequence => {
+          const storage = service(scheme)
+          services.push(storage)
+          const real: Real = { guest: new Guest(new OpendalFs(storage.operator, options)) }
+          real.guest.again = () => new Guest(new OpendalFs(storage.operator, options), real.guest.again)
+          const model = new Model()
+          await fc.asyncModelRun(() => ({ model, real }), sequence)
+          for (const { file } of model.open) await file.close()
+          await real.guest.fs.close()
+          const fresh = new Guest(new OpendalFs(storage.operator, options))
+          expect(await tree(fresh, '')).toEqual(plainTree(model.root))
+          storage.close()
+        }),
+        { numRuns: RUNS },
+      )
+    },
+    120_000,
+  )
 })

@@ -4,7 +4,8 @@ import { OpendalFs } from '../src/index.ts'
 import { ctx, Guest, O_EXCL, O_RDWR, O_WRONLY } from './guest.ts'
 import { SCHEMES, type Service, service } from './services.ts'
 
-const bytes = (length: number, seed = 1) => Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
+const bytes = (length: number, seed = 1) =>
+  Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
 
 describe.each(SCHEMES)('on %s', scheme => {
   let storage: Service
@@ -193,7 +194,9 @@ describe.each(SCHEMES)('on %s', scheme => {
   })
 
   it('lists 2,000 names once each, again and again, with attributes or without', async () => {
-    await Promise.all(Array.from({ length: 2000 }, (_, i) => storage.outside.write(`many/f${i}`, Buffer.from('xy'))))
+    await Promise.all(
+      Array.from({ length: 2000 }, (_, i) => storage.outside.write(`many/f${i}`, Buffer.from('xy'))),
+    )
     const wanted = Array.from({ length: 2000 }, (_, i) => `f${i}`).sort()
     expect(await guest.names('many')).toEqual(wanted)
     const plus = await guest.readdir('many', { plus: true, capacity: 24 })
