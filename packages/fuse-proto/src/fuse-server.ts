@@ -5,21 +5,21 @@
 // The guest is not trusted: a request that lies about its lengths, names, ids or order is answered with an errno, reported,
 // and harms nothing but itself.
 
-import {
-  FUSE_INIT_BSWAP_RESERVED,
-  FUSE_KERNEL_VERSION,
-  InitFlags,
-  Opcode,
-  PATH_MAX,
-  XATTR_SIZE_MAX,
-} from './constants.ts'
+import { FUSE_INIT_BSWAP_RESERVED, FUSE_KERNEL_VERSION, InitFlags, Opcode, PATH_MAX } from './constants.ts'
 import { Errno, FsError } from './errno.ts'
 import type { FuseHandler } from './handler.ts'
 import { decodeInit, negotiate, requireVersion, versionOnly } from './init.ts'
 import type { Operation } from './operation.ts'
 import { OPERATION_BY_OPCODE, opcodeName } from './operations.ts'
 import { FuseProtocolError } from './protocol-error.ts'
-import { type FuseMessage, NO_SESSION, Request, RequestWorkspace, type Session } from './request.ts'
+import { Request } from './request.ts'
+import {
+  ARGUMENT_BYTES,
+  type FuseMessage,
+  NO_SESSION,
+  RequestWorkspace,
+  type Session,
+} from './request-workspace.ts'
 import { gather } from './spans.ts'
 import { InHeader, type InitIn, type InitOut, OutHeader } from './structs.ts'
 import { formatMessage } from './trace.ts'
@@ -294,7 +294,7 @@ function planFor(row: Operation, handler: FuseHandler): Plan {
     replySize: row.replySize,
     silent: row.silent === true,
     whole: names > 0 || row.opcode === Opcode.INIT,
-    limit: PATH_MAX + names * PATH_MAX + (hasValue ? XATTR_SIZE_MAX : 0),
+    limit: hasValue ? ARGUMENT_BYTES : PATH_MAX + names * PATH_MAX,
     call: served ? row.call : undefined,
     missing: row.missing,
     answer: row.answer,

@@ -19,7 +19,7 @@ export {
   type FuseProtocolErrorCode,
   type FuseProtocolErrorPlace,
 } from './protocol-error.ts'
-export type { FuseMessage } from './request.ts'
+export type { FuseMessage } from './request-workspace.ts'
 export { type Spans, spansOf } from './spans.ts'
 export * from './structs.ts'
 export * from './structs-extended.ts'

@@ -6,43 +6,12 @@ import { DirentWriter } from './dirent-writer.ts'
 import { type ErrnoName, FsError } from './errno.ts'
 import { ReadData, WriteData } from './guest-data.ts'
 import type { FileHandle, NodeId, RequestContext } from './handler.ts'
-import { NameDecoder } from './name-decoder.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
+import { type FuseMessage, NO_SESSION, type RequestWorkspace, type Session } from './request-workspace.ts'
 import { gather, NO_SPANS, Place, type Spans, scatter } from './spans.ts'
 import { InHeader, OutHeader, secondsOf } from './structs.ts'
 
-/** A request as it comes from a queue. */
-export interface FuseMessage {
-  readonly readable: Spans
-  readonly writable: Spans
-  /** Hands the message back with the count of bytes written; called once, or never after `FuseServer.end`. */
-  complete(written: number): void
-}
-
-/** What INIT agreed, as far as the decoding of requests depends on it. */
-export interface Session {
-  /** FUSE_SETXATTR_EXT: the arguments of SETXATTR have 16 bytes. */
-  readonly setxattrExt: boolean
-  readonly maxWrite: number
-}
-
-export const NO_SESSION: Session = { setxattrExt: false, maxWrite: 0 }
-
-/** Room for the longest arguments that are gathered: SETXATTR with its name and value. */
-const ARGUMENT_BYTES = 68 * 1024
-const REPLY_BYTES = 512
 const MAX_SAFE_HIGH_WORD = 0x1f_ffff
-
-/** What the requests of one server share. Used within one synchronous step only, so one of each is enough. */
-export class RequestWorkspace {
-  readonly names = new NameDecoder()
-  readonly header = new DataView(new ArrayBuffer(InHeader.size))
-  readonly headerBytes = new Uint8Array(this.header.buffer)
-  readonly argumentBytes = new Uint8Array(ARGUMENT_BYTES)
-  readonly argumentView = new DataView(this.argumentBytes.buffer)
-  readonly replyBytes = new Uint8Array(REPLY_BYTES)
-  readonly replyView = new DataView(this.replyBytes.buffer)
-}
 
 const H = InHeader.offsets
 const O = OutHeader.offsets
