@@ -1,0 +1,45 @@
+// An operator whose calls can be held back, counted and made to fail, by operation.
+
+import type { Operator } from 'opendal'
+
+type Intercept = (operation: string, key: string) => Promise<void> | undefined
+
+export class Faults {
+  /** Every call, as `operation key`. */
+  readonly calls: string[] = []
+  /** Runs before each call; what it throws, the call fails with. */
+  before: Intercept = () => undefined
+
+  /** Holds calls of one operation until the returned function is called. */
+  hold(operation: string): () => void {
+    let release: () => void = () => undefined
+    const gate = new Promise<void>(resolve => {
+      release = resolve
+    })
+    this.before = called => (called === operation ? gate : undefined)
+    return () => {
+      this.before = () => undefined
+      release()
+    }
+  }
+
+  count(operation: string): number {
+    return this.calls.filter(call => call.startsWith(`${operation} `)).length
+  }
+}
+
+export function faulty(operator: Operator, faults: Faults): Operator {
+  return new Proxy(operator, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target)
+      if (typeof value !== 'function') return value
+      if (property === 'layer') return () => faulty(operator, faults)
+      if (property === 'capability') return value.bind(target)
+      return async (...args: unknown[]) => {
+        faults.calls.push(`${String(property)} ${String(args[0])}`)
+        await faults.before(String(property), String(args[0]))
+        return value.apply(target, args)
+      }
+    },
+  })
+}
