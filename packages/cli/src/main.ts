@@ -6,11 +6,14 @@ import { writeSync } from 'node:fs'
 import { ExitCode } from './exit-code.ts'
 import { writeStderr } from './log.ts'
 import { runProgram } from './program.ts'
+import { Redactor } from './secret.ts'
 import { openShare } from './share.ts'
+
+const redactor = new Redactor()
 
 function defect(what: string, error: unknown): never {
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  writeStderr(`ovfs: a defect of ovfs: ${what}: ${detail}\n`)
+  writeStderr(`ovfs: a defect of ovfs: ${what}: ${redactor.redact(detail)}\n`)
   process.exit(ExitCode.DEFECT)
 }
 
@@ -24,6 +27,11 @@ try {
     signals: process,
     write: writeStderr,
     print: writeStdout,
+    redactor,
+    // libuv writes the title over the arguments and clears what is left of them.
+    hideCommandLine: title => {
+      process.title = title
+    },
   })
   process.exit(code)
 } catch (error) {

@@ -4,8 +4,9 @@
 import type { Capability, Operator } from 'opendal'
 import { CliError, oneLine } from './error.ts'
 import { ExitCode } from './exit-code.ts'
+import { requireFolder } from './host-folder.ts'
 import { Log, type LogFields } from './log.ts'
-import { processSources, Redactor } from './secret.ts'
+import { processSources, type Redactor } from './secret.ts'
 import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
 import { groupId, listenWith } from './socket-file.ts'
 import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
@@ -43,22 +44,25 @@ export interface ServeHost {
   readonly openShare: (options: ShareOptions) => Share | Promise<Share>
   readonly signals: SignalEmitter
   readonly write: (line: string) => void
+  /** Learns the secrets. */
+  readonly redactor: Redactor
+  /** The command line holds a secret: shows this in its place, where that is possible. */
+  readonly hideCommandLine: (title: string) => void
 }
 
 /** Words that other programs wait for on stderr before they start a virtual machine. */
 export const LISTENING = 'Waiting for vhost-user socket connection...'
 
 export async function serve(settings: ServeSettings, host: ServeHost): Promise<ExitCode> {
-  const redactor = new Redactor()
   const log = new Log({
     level: settings.logLevel,
     format: settings.logFormat,
-    redact: text => redactor.redact(text),
+    redact: text => host.redactor.redact(text),
     write: host.write,
     now: () => new Date(),
   })
   try {
-    return await run(settings, host, log, redactor)
+    return await run(settings, host, log)
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     log.failure(oneLine(error))
@@ -66,21 +70,19 @@ export async function serve(settings: ServeSettings, host: ServeHost): Promise<E
   }
 }
 
-async function run(
-  settings: ServeSettings,
-  host: ServeHost,
-  log: Log,
-  redactor: Redactor,
-): Promise<ExitCode> {
+async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<ExitCode> {
   const storage = parseStorage(settings.uri, settings.assignments, processSources)
-  for (const secret of storage.secrets) redactor.add(secret)
+  for (const secret of storage.secrets) host.redactor.add(secret)
+  if (storage.exposed.length > 0) host.hideCommandLine(`ovfs serve ${storage.display}`)
   for (const name of storage.exposed) {
-    log.warn(`${name} stands on the command line, where every user of this host can read it`, {
+    log.warn(`${name} stood on the command line, where every user of this host could read it`, {
       instead: `-o ${name}=env:NAME or -o ${name}=file:PATH`,
     })
   }
   const { endpoint, socketMode, socketGroup } = settings
   const access = { mode: socketMode, gid: socketGroup === undefined ? undefined : groupId(socketGroup) }
+  if (settings.files.stagingDir !== undefined)
+    requireFolder(settings.files.stagingDir, true, 'give another --staging-dir')
   const { operator, capability } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
   const readOnly = settings.readOnly || !capability.write
 

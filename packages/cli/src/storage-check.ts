@@ -1,10 +1,10 @@
 // Builds the operator and makes one cheap call with it, so that a wrong endpoint, bucket, folder or key is told before any
 // guest can connect.
 
-import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Capability, Operator } from 'opendal'
 import { CliError } from './error.ts'
+import { requireFolder } from './host-folder.ts'
 import { findObstacle, serverOf } from './reachability.ts'
 import type { Service } from './services/service.ts'
 import { readFailure, startError } from './storage-failure.ts'
@@ -25,7 +25,7 @@ export async function openStorage(
 ): Promise<CheckedStorage> {
   const { service } = storage
   const options = service.name === 'fs' ? checkedFolder(storage.options, readOnly) : storage.options
-  const operator = build(service, options)
+  const operator = buildOperator(service, options)
   const capability = operator.capability()
   if (!capability.read) {
     throw new CliError(
@@ -38,7 +38,8 @@ export async function openStorage(
   return { operator, capability }
 }
 
-function build(service: Service, options: Readonly<Record<string, string>>): Operator {
+/** Throws a CliError if the service is not there or refuses the options. Nothing is asked of a server yet. */
+export function buildOperator(service: Service, options: Readonly<Record<string, string>>): Operator {
   try {
     return new Operator(service.name, { ...options })
   } catch (error) {
@@ -54,7 +55,7 @@ function build(service: Service, options: Readonly<Record<string, string>>): Ope
       options[fallback.option] === undefined &&
       message.includes(fallback.refusal)
     ) {
-      return build(service, { ...options, [fallback.option]: fallback.value })
+      return buildOperator(service, { ...options, [fallback.option]: fallback.value })
     }
     throw badValue(message, service) ?? startError(error, service, options)
   }
@@ -72,27 +73,13 @@ function badValue(message: string, service: Service): CliError | undefined {
   return new CliError('OPTION', `${service.name} cannot take the value of ${match[1]}`, `give ${expected}`)
 }
 
-// OpenDAL creates a root that does not exist, and stat('/') succeeds on one that has gone.
+/** OpenDAL would make a root that does not exist, and its stat('/') succeeds on one that has gone. */
 function checkedFolder(
   options: Readonly<Record<string, string>>,
   readOnly: boolean,
 ): Readonly<Record<string, string>> {
   const root = resolve(options.root!)
-  try {
-    if (!statSync(root).isDirectory())
-      throw new CliError('STORAGE', `${root} is not a folder`, 'give a folder')
-    accessSync(root, constants.R_OK | constants.X_OK | (readOnly ? 0 : constants.W_OK))
-  } catch (error) {
-    if (error instanceof CliError) throw error
-    const code = (error as NodeJS.ErrnoException).code
-    if (code === 'ENOENT')
-      throw new CliError('STORAGE', `the folder ${root} does not exist`, `mkdir -p ${root}`)
-    if (code === 'ENOTDIR') throw new CliError('STORAGE', `${root} lies below a file`, 'give a folder')
-    if (code === 'EROFS')
-      throw new CliError('STORAGE', `${root} is on a read-only file system`, 'give --read-only')
-    const hint = readOnly ? 'check its permissions' : 'check its permissions, or give --read-only'
-    throw new CliError('STORAGE', `no permission on the folder ${root} (${code})`, hint, { cause: error })
-  }
+  requireFolder(root, !readOnly, 'serve it with --read-only')
   return { ...options, root }
 }
 
@@ -120,8 +107,10 @@ async function check(
       }),
       new Promise<never>((_, reject) => {
         deadline.signal.addEventListener('abort', async () => {
-          const found = (await obstacle) ?? `no answer within ${timeoutMs / 1000} s`
-          reject(unreachable(service, found))
+          reject(
+            (await obstacle.then(found => found && unreachable(service, found))) ??
+              silent(service, timeoutMs),
+          )
         })
       }),
     ])
@@ -136,6 +125,18 @@ function unreachable(service: Service, obstacle: string): CliError {
     'STORAGE',
     `${service.name} does not work: ${obstacle}`,
     'check the endpoint and the network',
+  )
+}
+
+/** The server can be reached, or none is known. Connection pools go on trying when a password is wrong. */
+function silent(service: Service, timeoutMs: number): CliError {
+  const { credentials } = service
+  const hint =
+    credentials === undefined ? 'check the network' : `check the network and the credentials: ${credentials}`
+  return new CliError(
+    'STORAGE',
+    `${service.name} does not work: no answer within ${timeoutMs / 1000} s`,
+    hint,
   )
 }
 

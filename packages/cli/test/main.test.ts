@@ -7,11 +7,12 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -275,10 +276,11 @@ describe('ovfs serve', () => {
     const { fd } = (server as unknown as { _handle: { fd: number } })._handle
     const run = ovfs(['serve', 'memory://', '--once', '--fd=3'], { fds: [fd] })
     await run.said(WAITING)
-    server.unref()
-    await visit(socket())
+    // Closing removes the file by its first name: the socket stays with the child, under another one.
+    renameSync(socket(), join(folder, 'b.sock'))
+    await new Promise(resolve => server.close(resolve))
+    await visit(join(folder, 'b.sock'))
     expect((await run.ended).code).toBe(0)
-    server.close()
   })
 
   it('gives the socket file mode and group', async () => {
@@ -303,6 +305,21 @@ describe('ovfs serve', () => {
     expect(code).toBe(1)
     expect(stderr).toMatch(/^ovfs: s3 does not work: nothing listens on 127.0.0.1:1/)
     for (const text of [stderr, stdout]) expect(text).not.toMatch(/horse|battery/)
+  })
+
+  it('takes a secret that stands on the command line out of the process table', async () => {
+    // Accepts and never answers: the start check waits.
+    const server = createServer(() => {})
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const run = ovfs(['serve', `redis://127.0.0.1:${port}`, '-o', 'password=hunter2pw', '--socket', socket()])
+    await run.said('password stood on the command line')
+    const shown = readFileSync(`/proc/${run.child.pid}/cmdline`, 'utf8')
+    expect(shown).toContain(`ovfs serve redis://127.0.0.1:${port}`)
+    expect(shown).not.toContain('hunter2pw')
+    run.child.kill('SIGKILL')
+    await run.ended
+    await new Promise(resolve => server.close(resolve))
   })
 
   it('goes on when nobody reads its log any more', async () => {

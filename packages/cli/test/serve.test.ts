@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseInvocation } from '../src/command.ts'
 import { serveCommand } from '../src/commands.ts'
 import { CliError } from '../src/error.ts'
+import { Redactor } from '../src/secret.ts'
 import { LISTENING, type Share, type ShareOptions, serve } from '../src/serve.ts'
 import { serveSettings } from '../src/settings.ts'
 
@@ -29,6 +30,7 @@ interface Fakes {
 function start(args: readonly string[], fakes: Fakes = {}) {
   const signals = new EventEmitter()
   const calls: string[] = []
+  const titles: string[] = []
   let output = ''
   let reached: (options: ShareOptions) => void
   const listening = new Promise<ShareOptions>(resolve => {
@@ -52,12 +54,14 @@ function start(args: readonly string[], fakes: Fakes = {}) {
       return openShare(given)
     },
     signals,
+    redactor: new Redactor(),
+    hideCommandLine: title => titles.push(title),
     write: line => {
       output += line
       if (line.includes(LISTENING)) reached(options!)
     },
   })
-  return { signals, calls, listening, ended, output: () => output }
+  return { signals, calls, titles, listening, ended, output: () => output }
 }
 
 const MEMORY = ['memory://', '--socket', '/nonexistent/a.sock']
@@ -222,8 +226,9 @@ describe('serve', () => {
       '/a',
     ])
     expect(await run.ended).toBe(1)
-    expect(run.output()).toMatch(/warn .*secret_access_key stands on the command line/)
+    expect(run.output()).toMatch(/warn .*secret_access_key stood on the command line/)
     expect(run.output()).not.toContain('hunter22')
+    expect(run.titles).toEqual(['ovfs serve s3://b'])
   })
 
   it('gives the socket file the mode that was asked for, and never a wider one', async () => {
@@ -242,6 +247,19 @@ describe('serve', () => {
     expect(process.umask()).toBe(umask)
     run.signals.emit('SIGTERM', 'SIGTERM')
     await run.ended
+  })
+
+  it('refuses a staging folder that is not there, or not a folder', async () => {
+    writeFileSync(join(folder, 'file'), '')
+    for (const [name, message] of [
+      ['none', /does not exist: mkdir -p/],
+      ['file', /is not a folder/],
+    ] as const) {
+      const run = start([...MEMORY, '--staging-dir', join(folder, name)])
+      expect(await run.ended).toBe(1)
+      expect(run.output()).toMatch(message)
+      expect(run.calls).toEqual([])
+    }
   })
 
   it('refuses a group that there is not', async () => {
