@@ -6,7 +6,10 @@ import { type FuseServer, type FuseTransport, type Spans, spansOf } from '../src
 export type Cut = () => number
 
 /** Pieces that each lie at an odd place of a buffer of their own, so that offsets and alignment matter. */
-export function cutSpans(bytes: Uint8Array, cut: Cut): { spans: Spans; read(length: number): Uint8Array } {
+export function cutSpans(
+  bytes: Uint8Array,
+  cut: Cut,
+): { spans: Spans; read(length: number): Uint8Array; surroundingsIntact(): boolean } {
   const pieces: Uint8Array[] = []
   const views: DataView[] = []
   const buffers: Uint8Array[] = []
@@ -32,7 +35,14 @@ export function cutSpans(bytes: Uint8Array, cut: Cut): { spans: Spans; read(leng
     offsets,
     lengths,
   }
-  return { spans, read: length => joined(pieces).subarray(0, length) }
+  return {
+    spans,
+    read: length => joined(pieces).subarray(0, length),
+    surroundingsIntact: () =>
+      buffers.every((buffer, i) =>
+        buffer.every((byte, at) => byte === 0xa5 || (at >= offsets[i]! && at < offsets[i]! + lengths[i]!)),
+      ),
+  }
 }
 
 export function joined(parts: readonly Uint8Array[]): Uint8Array {
@@ -48,7 +58,7 @@ export function memoryTransport(
     submit: (request, replyCapacity) =>
       new Promise((resolve, reject) => {
         const readable = cutSpans(joined(request), cut)
-        const writable = cutSpans(new Uint8Array(replyCapacity).fill(0xcc), cut)
+        const writable = cutSpans(new Uint8Array(replyCapacity), cut)
         let completed = false
         server().handle({
           readable: readable.spans,
@@ -57,11 +67,9 @@ export function memoryTransport(
             if (completed) reject(new Error('completed twice'))
             if (written > replyCapacity) reject(new Error(`${written} bytes written of ${replyCapacity}`))
             completed = true
-            const everything = writable.read(replyCapacity)
-            if (everything.subarray(written).some(byte => byte !== 0xcc)) {
-              reject(new Error('bytes were written behind the reply'))
-            }
-            resolve(everything.subarray(0, written))
+            if (!writable.surroundingsIntact())
+              reject(new Error('bytes were written beside the writable part'))
+            resolve(writable.read(written))
           },
         })
       }),
