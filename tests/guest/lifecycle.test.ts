@@ -5,7 +5,17 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFailed,
+  onTestFinished,
+  test,
+  vi,
+} from 'vitest'
 import { type Daemon, holdings, missingForOvfs, startOvfs } from '../harness/daemon.ts'
 import { bootGuest, Guest, missingForGuest } from '../harness/guest.ts'
 
@@ -22,6 +32,8 @@ describe.skipIf(lacks !== undefined)(
       dir = await mkdtemp(join(tmpdir(), 'ovfs-lifecycle-'))
       daemon = await startOvfs(`fs://${dir}`)
     })
+
+    beforeEach(() => onTestFailed(() => console.error(daemon.stderr())))
 
     afterAll(async () => {
       await daemon.stop()
@@ -122,7 +134,7 @@ describe.skipIf(lacks !== undefined)(
         script: `
         head -c 3000000 /dev/urandom >/mnt/ovfs/moved
         md5sum </mnt/ovfs/moved
-        mv /mnt/ovfs/moved /data/moved
+        cp /mnt/ovfs/moved /data/moved && rm /mnt/ovfs/moved
         md5sum </data/moved
         ls /mnt/ovfs | grep -c moved
       `,

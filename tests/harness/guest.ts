@@ -69,6 +69,8 @@ export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
 }
 
 const QEMU = 'qemu-system-x86_64'
+/** A kernel says nothing while all goes well, but /init does: after some 3 seconds on an idle machine. */
+const FIRST_WORD_MS = 30_000
 
 export class Guest {
   readonly qmp: Qmp
@@ -113,6 +115,10 @@ export class Guest {
     // A socket to a killed QEMU ends with an error; its exit is what counts.
     for (const socket of [console!, script!]) socket.on('error', () => {})
     const timer = setTimeout(() => this.#fail(`time is up after ${options.timeoutMs} ms`), options.timeoutMs)
+    // QEMU waits for its back-ends before it starts the machine: one that does not answer shows as a silent kernel.
+    const first = setTimeout(() => {
+      if (this.#log === '') this.#fail('no word from the kernel: a back-end may not answer QEMU')
+    }, FIRST_WORD_MS)
     const interrupt = () => this.#fail('interrupted')
     options.signal?.addEventListener('abort', interrupt)
     this.#ended = ended(qemu)
@@ -121,6 +127,7 @@ export class Guest {
       })
       .then(() => {
         clearTimeout(timer)
+        clearTimeout(first)
         options.signal?.removeEventListener('abort', interrupt)
         cleanUp()
         this.#notify()
