@@ -46,6 +46,7 @@ export class BackendSession {
     this.#ended = ended
     this.#state = new BackendState(device, report)
     this.#connection = new Connection(fd, {
+      readsWhileSending: false,
       message: message => this.#receive(message),
       ended: error => {
         this.#teardown ??= this.#tearDown(error)

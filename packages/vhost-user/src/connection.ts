@@ -1,6 +1,6 @@
 // Messages over a Unix socket, for either role: cuts the byte stream into messages, collects the descriptors of each, and
-// hands them over one at a time. While a handler is at work on a message, or the peer does not read what was sent, nothing
-// more is read: messages wait in the socket, and replies keep the order of the requests.
+// hands them over one at a time. While a handler is at work on a message nothing more is read: messages wait in the socket,
+// and replies keep the order of the requests. A back-end does not read either while its replies are not read.
 
 import { VhostUserError } from './errors.ts'
 import { flagsFault, MAX_PAYLOAD_SIZE } from './messages.ts'
@@ -20,6 +20,11 @@ export interface Message {
 }
 
 export interface ConnectionHandlers {
+  /**
+   * Whether messages are read while what was sent is stuck. A back-end must not, or its replies pile up; a front-end must, or
+   * the two wait for each other.
+   */
+  readonly readsWhileSending: boolean
   /** A rejection or an exception ends the connection. */
   message(message: Message): void | Promise<void>
   /** The connection has ended, by the peer (no error) or because of `error`. Not called after `close`. */
@@ -113,7 +118,8 @@ export class Connection {
   }
 
   get #mustWait(): boolean {
-    return this.#closed || this.#suspended || this.#handling !== undefined || this.#outgoing.length > 0
+    const stuck = this.#outgoing.length > 0 && !this.#handlers.readsWhileSending
+    return this.#closed || this.#suspended || this.#handling !== undefined || stuck
   }
 
   #end(error: unknown): void {
@@ -156,9 +162,9 @@ export class Connection {
 
   #updateInterest(): void {
     if (this.#closed) return
-    if (this.#outgoing.length > 0) this.#poll.watch({ writable: true })
-    else if (this.#mustWait) this.#poll.pause()
-    else this.#poll.watch({ readable: true })
+    const interest = { readable: !this.#mustWait, writable: this.#outgoing.length > 0 }
+    if (interest.readable || interest.writable) this.#poll.watch(interest)
+    else this.#poll.pause()
   }
 
   #read(): void {

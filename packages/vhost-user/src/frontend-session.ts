@@ -83,6 +83,7 @@ export class FrontendSession {
   /** Owns the connected socket from now on. */
   constructor(fd: number) {
     this.#connection = new Connection(fd, {
+      readsWhileSending: true,
       message: message => this.#receive(message),
       ended: error =>
         this.#end(error ?? new VhostUserError('PEER_CLOSED', 'the back-end closed the connection')),

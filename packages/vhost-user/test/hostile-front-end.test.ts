@@ -1,0 +1,466 @@
+// What a front-end may do wrong: it is told so if it asked to be, else it is sent away; and nothing of it is left.
+
+import { closeSync, ftruncateSync, openSync } from 'node:fs'
+import fc from 'fast-check'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { FrontendSession } from '../src/frontend-session.ts'
+import { type AnyRequestRow, FRONTEND_REQUESTS, type FrontendRequest } from '../src/messages.ts'
+import { createEventFd } from '../src/sys/eventfd.ts'
+import { createMemFd } from '../src/sys/memfd.ts'
+import {
+  type Backend,
+  guestMappings,
+  guestMemory,
+  MIB,
+  openDescriptors,
+  RING,
+  serve,
+  until,
+} from './peers.ts'
+
+const VERSION = 0x1
+const NEED_REPLY = 0x9
+
+const words = (...values: number[]) => new Uint8Array(Uint32Array.from(values).buffer)
+const longs = (...values: (number | bigint)[]) =>
+  new Uint8Array(BigUint64Array.from(values.map(BigInt)).buffer)
+const NOTHING = new Uint8Array(0)
+
+const header = (request: number, flags: number, size: number) => words(request, flags, size)
+
+function eventFd(): number {
+  const fd = createEventFd()
+  onTestFinished(() => closeSync(fd))
+  return fd
+}
+
+function memFd(size: number): number {
+  const fd = createMemFd('guest-memory', size)
+  onTestFinished(() => closeSync(fd))
+  return fd
+}
+
+/** The session is over because of `code`, everything of it is released, and the next front-end is served. */
+async function expectSentAway(backend: Backend, session: FrontendSession, code: string): Promise<void> {
+  await until(() => backend.disconnects.length === 1)
+  expect(backend.disconnects[0]).toMatchObject({ name: 'VhostUserError', code })
+  await until(() => session.endedBy !== undefined)
+  expect(session.endedBy).toMatchObject({ code: 'PEER_CLOSED' })
+  const next = backend.connect()
+  expect(await next.request('GET_FEATURES')).toBe(0x1_7000_0000n)
+}
+
+async function expectRefused(backend: Backend, session: FrontendSession, code: string): Promise<void> {
+  const { flags, payload } = await session.reply()
+  expect(flags).toBe(0x5)
+  expect([...payload]).toEqual([1, 0, 0, 0, 0, 0, 0, 0])
+  expect(backend.errors.at(-1)).toMatchObject({ name: 'VhostUserError', code })
+  expect(await session.request('GET_FEATURES'), 'the session goes on').toBe(0x1_7000_0000n)
+}
+
+describe('a header that breaks the rules ends the session', () => {
+  test.each([
+    ['version 0', header(1, 0, 0)],
+    ['version 2', header(1, 2, 0)],
+    ['version 3', header(1, 3, 0)],
+    ['a reply flag', header(1, 0x5, 0)],
+    ['a reserved flag', header(1, 0x11, 0)],
+    ['more payload than any message has', header(5, VERSION, 4097)],
+    ['4 GiB of payload', header(5, VERSION, 0xffffffff)],
+  ])('%s', async (_name, bytes) => {
+    const backend = serve()
+    const session = backend.connect()
+    session.sendBytes(bytes)
+    await expectSentAway(backend, session, 'BAD_HEADER')
+  })
+})
+
+test('an unassigned request is refused if it wants an answer, and skipped if not', async () => {
+  const backend = serve()
+  const session = backend.connect()
+  session.sendMessage(4711, NEED_REPLY, words(1, 2, 3), [eventFd()])
+  await expectRefused(backend, session, 'UNKNOWN_REQUEST')
+  session.sendMessage(4711, VERSION, words(1, 2, 3), [eventFd()])
+  expect(await session.request('GET_FEATURES')).toBe(0x1_7000_0000n)
+  expect(backend.errors).toMatchObject([{ code: 'UNKNOWN_REQUEST' }, { code: 'UNKNOWN_REQUEST' }])
+})
+
+const allRequests = Object.keys(FRONTEND_REQUESTS) as FrontendRequest[]
+const implemented = allRequests.filter(name => !['RESET_OWNER'].includes(name))
+
+describe('a payload of the wrong size is refused', () => {
+  const sized = implemented.filter(name => {
+    const row: AnyRequestRow = FRONTEND_REQUESTS[name]
+    return (
+      row.reply === undefined && row.gate === undefined && !['SET_LOG_FD', 'GPU_SET_SOCKET'].includes(name)
+    )
+  })
+  test.each(sized)('%s', async name => {
+    const row: AnyRequestRow = FRONTEND_REQUESTS[name]
+    const backend = serve()
+    const session = backend.connect()
+    session.sendMessage(row.id, NEED_REPLY, new Uint8Array(row.payload.maxSize + 1))
+    await expectRefused(backend, session, 'BAD_PAYLOAD')
+    if (row.payload.minSize > 0) {
+      session.sendMessage(row.id, NEED_REPLY, new Uint8Array(row.payload.minSize - 1))
+      await expectRefused(backend, session, 'BAD_PAYLOAD')
+    }
+    session.sendMessage(row.id, VERSION, new Uint8Array(row.payload.maxSize + 1))
+    await expectSentAway(backend, session, 'BAD_PAYLOAD')
+  })
+})
+
+describe('a request of a feature that was not negotiated is refused', () => {
+  const gated = allRequests.filter(name => FRONTEND_REQUESTS[name].gate !== undefined)
+  test.each(gated)('%s', async name => {
+    const row: AnyRequestRow = FRONTEND_REQUESTS[name]
+    const backend = serve()
+    const session = backend.connect()
+    const send = (flags: number) => session.sendMessage(row.id, flags, new Uint8Array(row.payload.minSize))
+    const code = /^(GET_QUEUE|GET_MAX|(GET|SET)_STATUS|RESET_DEV|(ADD|REM)_MEM|SET_VRING_ENABLE)/.test(name)
+      ? 'NOT_NEGOTIATED'
+      : 'UNSUPPORTED_REQUEST'
+    if (row.reply) {
+      send(VERSION)
+      await expectSentAway(backend, session, code)
+    } else {
+      send(NEED_REPLY)
+      await expectRefused(backend, session, code)
+    }
+  })
+})
+
+test('features that were not offered are refused', async () => {
+  const backend = serve()
+  const session = backend.connect()
+  session.sendMessage(2, NEED_REPLY, longs(1n << 34n))
+  await expectRefused(backend, session, 'BAD_FEATURES')
+  session.sendMessage(16, NEED_REPLY, longs(1n << 14n))
+  await expectRefused(backend, session, 'BAD_FEATURES')
+})
+
+describe('descriptors that do not belong to the message are refused and closed', () => {
+  const cases: [string, number, Uint8Array, () => number[], string][] = [
+    ['one where none belongs', 3, NOTHING, () => [eventFd()], 'BAD_DESCRIPTORS'],
+    ['none where one belongs', 12, longs(0), () => [], 'BAD_DESCRIPTORS'],
+    ['two where one belongs', 12, longs(0), () => [eventFd(), eventFd()], 'BAD_DESCRIPTORS'],
+    ['one beside the no-descriptor bit', 13, longs(0x100), () => [eventFd()], 'BAD_DESCRIPTORS'],
+    ['a folder to be kicked by', 12, longs(0), () => [openFolder()], 'BAD_DESCRIPTORS'],
+    ['a memory file to be kicked by', 12, longs(0), () => [memFd(4096)], 'BAD_DESCRIPTORS'],
+    ['an eventfd as memory', 5, table({}), () => [eventFd()], 'BAD_MEMORY'],
+    ['a folder as memory', 5, table({}), () => [openFolder()], 'BAD_MEMORY'],
+    ['a memory file that is too short', 5, table({}), () => [memFd(MIB - 1)], 'BAD_MEMORY'],
+    [
+      'a memory file that is too short for the offset',
+      5,
+      table({ offset: 4096 }),
+      () => [memFd(MIB)],
+      'BAD_MEMORY',
+    ],
+    ['a memory file without content', 5, table({}), () => [memFd(0)], 'BAD_MEMORY'],
+    ['32 of them', 1 + 2, NOTHING, () => Array.from({ length: 32 }, eventFd), 'BAD_DESCRIPTORS'],
+  ]
+
+  test.each(cases)('%s', async (_name, request, payload, fds, code) => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.request('GET_FEATURES')
+    const given = fds()
+    const before = openDescriptors()
+    session.sendMessage(request, NEED_REPLY, payload, given)
+    await expectRefused(backend, session, code)
+    expect(openDescriptors()).toBe(before)
+    expect(guestMappings()).toBe(0)
+  })
+
+  test('more than a message can have, trickling in byte by byte', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    const fds = Array.from({ length: 12 }, eventFd)
+    for (const byte of header(3, NEED_REPLY, 0)) session.sendBytes(Uint8Array.of(byte), fds)
+    await expectSentAway(backend, session, 'BAD_DESCRIPTORS')
+  })
+
+  function openFolder(): number {
+    const fd = openSync('/tmp', 'r')
+    onTestFinished(() => closeSync(fd))
+    return fd
+  }
+})
+
+interface Region {
+  readonly guest?: number
+  readonly size?: number | bigint
+  readonly user?: number | bigint
+  readonly offset?: number | bigint
+}
+
+/** SET_MEM_TABLE of regions of 1 MiB, except where said otherwise. */
+function table(...regions: Region[]): Uint8Array {
+  const described = regions.flatMap(({ guest = 0, size = MIB, user = 0x7f00_0000_0000, offset = 0 }) => [
+    guest,
+    size,
+    user,
+    offset,
+  ])
+  return longs(regions.length, ...described)
+}
+
+describe('memory that cannot be is refused, and the old table stays', () => {
+  const apart = { guest: 0x1000_0000, user: 0x7f00_1000_0000 }
+  test.each<[string, Uint8Array, number]>([
+    ['no bytes', table({ size: 0 }), 1],
+    ['an end beyond 2^53-1', table({ size: Number.MAX_SAFE_INTEGER - 4095, guest: 8192 }), 1],
+    ['an end beyond 2^64', table({ size: 2n ** 64n - 4096n, guest: 8192 }), 1],
+    ['a file offset that overflows', table({ offset: 2n ** 64n - 4096n }), 1],
+    ['a guest address that is not page-aligned', table({ guest: 512 }), 1],
+    ['a user address that is not page-aligned', table({ user: 0x7f00_0000_0001 }), 1],
+    ['a file offset that is not page-aligned', table({ offset: 2048 }), 1],
+    ['two regions on one guest address', table({}, { ...apart, guest: MIB - 4096 }), 2],
+    ['two regions on one user address', table({}, { ...apart, user: 0x7f00_0000_1000 }), 2],
+    ['the second of two regions too long for its file', table({}, { ...apart, size: 2 * MIB }), 2],
+  ])('%s', async (_name, payload, count) => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake({ protocolFeatures: ['REPLY_ACK'] })
+    await session.addMemory(guestMemory())
+    const mapped = guestMappings()
+    const fd = memFd(MIB)
+    session.sendMessage(5, NEED_REPLY, payload, new Array(count).fill(fd))
+    const code =
+      payload.some((byte, i) => i >= 8 && byte === 0xff) && !/2\^53/.test(_name)
+        ? 'BAD_PAYLOAD'
+        : 'BAD_MEMORY'
+    await expectRefused(backend, session, code)
+    expect(guestMappings()).toBe(mapped)
+    expect(backend.device.regions.map(({ guestAddress }) => guestAddress)).toEqual([0, 0x1_0000_0000])
+  })
+
+  test('nine regions in one table', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    const regions = Array.from({ length: 9 }, (_, i) => ({
+      guest: i * MIB,
+      user: 0x7f00_0000_0000 + i * MIB,
+    }))
+    session.sendMessage(5, NEED_REPLY, table(...regions), new Array(9).fill(memFd(MIB)))
+    await expectRefused(backend, session, 'BAD_PAYLOAD')
+  })
+
+  test('an added region over another, and the removal of one that never was', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake()
+    await session.addMemory(guestMemory())
+    session.sendMessage(37, NEED_REPLY, longs(0, 0, 4096, 0x1000, 0), [memFd(4096)])
+    await expectRefused(backend, session, 'BAD_MEMORY')
+    session.sendMessage(38, NEED_REPLY, longs(0, 0, 4096, 0x1000, 0))
+    await expectRefused(backend, session, 'BAD_MEMORY')
+  })
+
+  test('more regions than there are slots', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    const { memorySlots } = await session.handshake()
+    const fd = memFd(4096)
+    for (let i = 0; i < memorySlots; i++) {
+      const region = {
+        guestAddress: i * 4096,
+        userAddress: 0x7f00_0000_0000 + i * 4096,
+        size: 4096,
+        mmapOffset: 0,
+      }
+      await session.request('ADD_MEM_REG', { region }, [fd])
+    }
+    const one = { guestAddress: 2 ** 40, userAddress: 2 ** 40, size: 4096, mmapOffset: 0 }
+    await expect(session.request('ADD_MEM_REG', { region: one }, [fd])).rejects.toMatchObject({
+      code: 'REFUSED',
+    })
+    expect(guestMappings()).toBe(memorySlots)
+  })
+
+  test('a file that is shortened after it was checked is not touched by the session', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake()
+    const fd = memFd(MIB)
+    await session.request(
+      'ADD_MEM_REG',
+      { region: { guestAddress: 0, userAddress: 0, size: MIB, mmapOffset: 0 } },
+      [fd],
+    )
+    ftruncateSync(fd, 0)
+    session.close()
+    await until(() => backend.disconnects.length === 1)
+    expect(guestMappings()).toBe(0)
+  })
+})
+
+describe('rings that cannot be are refused', () => {
+  const addresses = (index: number, flags: number, ...parts: number[]) =>
+    Uint8Array.of(...words(index, flags), ...longs(...parts, 0))
+  test.each<[string, number, Uint8Array]>([
+    ['a size for a ring that does not exist', 8, words(2, 256)],
+    ['addresses for a ring that does not exist', 9, addresses(0xffffffff, 0, 0, 0, 0)],
+    ['a base for a ring that does not exist', 10, words(255, 0)],
+    ['a ring enabled that does not exist', 18, words(2, 1)],
+    ['a size of 0', 8, words(0, 0)],
+    ['a size that is not a power of two', 8, words(0, 100)],
+    ['a size above 32768', 8, words(0, 65536)],
+    ['a base beyond 16 bits', 10, words(0, 0x10000)],
+    ['descriptors that are not aligned', 9, addresses(0, 0, 8, 0, 0)],
+    ['a used ring that is not aligned', 9, addresses(0, 0, 0, 2, 0)],
+    ['an available ring that is not aligned', 9, addresses(0, 0, 0, 0, 1)],
+    ['logging that was not negotiated', 9, addresses(0, 1, 0, 0, 0)],
+    ['a ring enabled twice over', 18, words(0, 2)],
+  ])('%s', async (_name, request, payload) => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake()
+    session.sendMessage(request, NEED_REPLY, payload)
+    await expectRefused(backend, session, 'BAD_RING')
+  })
+
+  test('a kick for a ring that does not exist does not leak its descriptor', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake()
+    const fd = eventFd()
+    const before = openDescriptors()
+    session.sendMessage(12, NEED_REPLY, longs(200), [fd])
+    await expectRefused(backend, session, 'BAD_RING')
+    expect(openDescriptors()).toBe(before)
+  })
+
+  test('asking for the base of a ring that does not exist ends the session: it has no other answer', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    session.sendMessage(11, VERSION, words(9, 0))
+    await expectSentAway(backend, session, 'BAD_RING')
+  })
+})
+
+describe('a front-end that vanishes leaves nothing behind', () => {
+  const steps: [string, (session: FrontendSession) => unknown][] = [
+    ['after connecting', () => {}],
+    ['inside a header', session => session.sendBytes(header(1, 1, 0).subarray(0, 7))],
+    [
+      'inside a payload, with descriptors',
+      session => session.sendBytes(Uint8Array.of(...header(5, 1, 40), 1), [eventFd()]),
+    ],
+    [
+      'with a header of descriptors only',
+      session => session.sendBytes(Uint8Array.of(12), [eventFd(), eventFd()]),
+    ],
+    ['after the handshake', session => session.handshake()],
+    [
+      'with replies unread',
+      session => {
+        for (let i = 0; i < 100; i++) session.sendMessage(1, 1, NOTHING)
+      },
+    ],
+    [
+      'with memory',
+      async session => {
+        await session.handshake()
+        await session.addMemory(guestMemory())
+      },
+    ],
+    [
+      'with a ring',
+      async session => {
+        await session.handshake()
+        await session.addMemory(guestMemory())
+        await session.startRing(RING)
+      },
+    ],
+  ]
+  test.each(steps)('%s', async (_name, step) => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.request('GET_FEATURES')
+    session.close()
+    await until(() => backend.disconnects.length === 1)
+    const before = openDescriptors()
+
+    const second = backend.connect()
+    await until(() => backend.server.connected)
+    await step(second)
+    const kept = openDescriptors()
+    second.close()
+    await until(() => backend.disconnects.length === 2)
+    // What the test itself still holds: its memory file and eventfds, closed when it ends.
+    expect(openDescriptors()).toBeLessThan(kept)
+    expect(backend.device.regions).toEqual([])
+    const third = backend.connect()
+    expect(await third.request('GET_FEATURES')).toBe(0x1_7000_0000n)
+    third.close()
+    await until(() => backend.disconnects.length === 3)
+    expect(openDescriptors() - before).toBeLessThanOrEqual(2)
+  })
+})
+
+test('a message may come byte by byte, its descriptor with any of the header’s', async () => {
+  const backend = serve()
+  const session = backend.connect()
+  await session.handshake()
+  const message = Uint8Array.of(...header(12, NEED_REPLY, 8), ...longs(1))
+  for (const [i, byte] of message.entries()) {
+    session.sendBytes(Uint8Array.of(byte), i === 3 ? [eventFd()] : [])
+    if (i % 5 === 0) await new Promise(resolve => setTimeout(resolve, 1))
+  }
+  expect([...(await session.reply()).payload]).toEqual([...longs(0)])
+})
+
+test('a front-end that does not read its replies is not read from, and gets them all in the end', async () => {
+  const backend = serve()
+  const session = backend.connect()
+  const count = 20_000
+  const replies = Array.from({ length: count }, () => session.reply())
+  for (let i = 0; i < count; i++) session.sendMessage(i % 2 ? 1 : 15, VERSION, NOTHING)
+  const requests = (await Promise.all(replies)).map(({ request }) => request)
+  expect(requests.every((request, i) => request === (i % 2 ? 1 : 15))).toBe(true)
+})
+
+test('any bytes at all leave the back-end serving', async () => {
+  const backend = serve()
+  const memory = memFd(MIB)
+  const fds = fc.array(fc.constantFrom(eventFd(), memory), { maxLength: 3 })
+  const message = fc
+    .tuple(
+      fc.oneof(fc.integer({ min: 1, max: 45 }), fc.nat()),
+      fc.constantFrom(1, 1, 9, 9, 5, 0, 0x11),
+      fc.oneof(
+        fc.uint8Array({ maxLength: 48 }),
+        fc.constantFrom(words(0, 1), words(1, 256), longs(0), longs(1), table({})),
+      ),
+      fds,
+    )
+    .map(([request, flags, payload, sent]) => ({
+      bytes: Uint8Array.of(...header(request, flags, payload.length), ...payload),
+      sent,
+    }))
+  const noise = fc
+    .tuple(fc.uint8Array({ minLength: 1, maxLength: 64 }), fds)
+    .map(([bytes, sent]) => ({ bytes, sent }))
+  let served = 0
+  const before = openDescriptors()
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.oneof({ weight: 9, arbitrary: message }, noise), { maxLength: 20 }),
+      async writes => {
+        const session = backend.connect()
+        for (const { bytes, sent } of writes) {
+          if (session.endedBy === undefined) session.sendBytes(bytes, sent)
+        }
+        session.close()
+        served++
+        await until(() => backend.disconnects.length === served)
+        expect(openDescriptors()).toBe(before)
+        expect(guestMappings()).toBe(0)
+      },
+    ),
+    { numRuns: 200 },
+  )
+  expect(await backend.connect().request('GET_FEATURES')).toBe(0x1_7000_0000n)
+})
