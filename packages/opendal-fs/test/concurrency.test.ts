@@ -110,7 +110,8 @@ it('tries again after a temporary failure', async () => {
   await operator.write('f', Buffer.from('x'))
   let failures = 0
   faults.before = operation => {
-    if (operation === 'read' && failures++ === 0) throw new Error('RateLimited (temporary) at read, context: { } => slow down')
+    if (operation === 'read' && failures++ === 0)
+      throw new Error('RateLimited (temporary) at read, context: { } => slow down')
     return undefined
   }
   expect(await guest.text('f')).toBe('x')

@@ -12,14 +12,14 @@ describe.each(SCHEMES)('on %s', scheme => {
   let fs: OpendalFs
   let guest: Guest
 
-  beforeEach(() => {
-    storage = service(scheme)
+  beforeEach(async () => {
+    storage = await service(scheme)
     fs = new OpendalFs(storage.operator, { scheme })
     guest = new Guest(fs)
   })
   afterEach(async () => {
     await fs.close()
-    storage.close()
+    await storage.close()
   })
 
   const outside = async (path: string) => (await storage.outside.read(path)).toString()

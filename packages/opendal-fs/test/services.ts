@@ -4,27 +4,34 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Operator } from 'opendal'
+import { startS3 } from './s3-server.ts'
 
 export interface Service {
   readonly scheme: string
   readonly operator: Operator
   /** What another host would use. */
   readonly outside: Operator
-  close(): void
+  close(): Promise<void>
 }
 
-export const SCHEMES = ['memory', 'fs'] as const
+export const SCHEMES = ['memory', 'fs', 's3'] as const
 
-export function service(scheme: (typeof SCHEMES)[number]): Service {
+export async function service(scheme: (typeof SCHEMES)[number]): Promise<Service> {
   if (scheme === 'memory') {
     const operator = new Operator('memory', {})
-    return { scheme, operator, outside: operator, close() {} }
+    return { scheme, operator, outside: operator, close: async () => undefined }
   }
   const root = mkdtempSync(join(tmpdir(), 'ovfs-test-'))
-  return {
-    scheme,
-    operator: new Operator('fs', { root }),
-    outside: new Operator('fs', { root }),
-    close: () => rmSync(root, { recursive: true, force: true }),
+  const remove = () => rmSync(root, { recursive: true, force: true })
+  if (scheme === 'fs') {
+    const make = () => new Operator('fs', { root })
+    return { scheme, operator: make(), outside: make(), close: async () => remove() }
   }
+  const server = await startS3(root)
+  const make = () => new Operator('s3', server.options)
+  const close = async () => {
+    await server.close()
+    remove()
+  }
+  return { scheme, operator: make(), outside: make(), close }
 }

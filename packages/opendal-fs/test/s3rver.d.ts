@@ -1,0 +1,15 @@
+declare module 's3rver' {
+  export default class S3rver {
+    constructor(options: {
+      address: string
+      port: number
+      silent: boolean
+      directory: string
+      resetOnClose?: boolean
+      configureBuckets: { name: string }[]
+    })
+    readonly httpServer: { closeAllConnections(): void }
+    run(): Promise<{ address: string; port: number }>
+    close(): Promise<void>
+  }
+}
