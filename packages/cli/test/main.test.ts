@@ -1,101 +1,25 @@
 // The program as a process: what is built is what runs.
 
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ExitCode } from '../src/exit-code.ts'
+import { buildProgram, type Circumstances, MAIN, PACKAGE, WAITING, Workshop } from './ovfs-process.ts'
 
-const PACKAGE = fileURLToPath(new URL('..', import.meta.url))
-const MAIN = join(PACKAGE, 'dist', 'main.js')
-const WAITING = 'Waiting for vhost-user socket connection...'
 const NOBODY = 65534
 
-let folder: string
-let children: ChildProcess[] = []
+let work: Workshop
 
-beforeAll(() => {
-  // Types are another check's business: the compiler emits in spite of them.
-  spawnSync(join(PACKAGE, '../../node_modules/.bin/tsc'), ['-b', PACKAGE])
-  expect(existsSync(MAIN)).toBe(true)
-}, 120_000)
-
+beforeAll(buildProgram, 120_000)
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'ovfs-main-'))
-  chmodSync(folder, 0o755)
+  work = new Workshop()
 })
+afterEach(() => work.clear())
 
-afterEach(() => {
-  for (const child of children) child.kill('SIGKILL')
-  children = []
-  rmSync(folder, { recursive: true, force: true })
-})
-
-interface Run {
-  readonly child: ChildProcess
-  readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>
-  /** Resolves when stderr holds the text; rejects if the process ends before. */
-  said(text: string): Promise<void>
-}
-
-function follow(child: ChildProcess): Run {
-  children.push(child)
-  let stdout = ''
-  let stderr = ''
-  const watchers = new Set<() => void>()
-  child.stdout?.on('data', chunk => {
-    stdout += chunk
-  })
-  child.stderr?.on('data', chunk => {
-    stderr += chunk
-    for (const watch of watchers) watch()
-  })
-  const ended = new Promise<Awaited<Run['ended']>>(resolve => {
-    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
-  })
-  const said = (text: string) =>
-    new Promise<void>((resolve, reject) => {
-      const watch = () => {
-        if (!stderr.includes(text)) return
-        watchers.delete(watch)
-        resolve()
-      }
-      watchers.add(watch)
-      watch()
-      ended.then(() => reject(new Error(`ended without saying ${text}: ${stderr}`)))
-    })
-  return { child, ended, said }
-}
-
-interface Circumstances {
-  readonly env?: Record<string, string>
-  readonly uid?: number
-  readonly fds?: readonly number[]
-}
-
-function ovfs(args: readonly string[], { env = {}, uid, fds = [] }: Circumstances = {}): Run {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe', ...fds],
-    env: { PATH: process.env.PATH, AWS_EC2_METADATA_DISABLED: 'true', ...env },
-    ...(uid === undefined ? {} : { uid, gid: uid }),
-  })
-  return follow(child)
-}
-
-const socket = () => join(folder, 'a.sock')
+const ovfs = (args: readonly string[], circumstances?: Circumstances) => work.ovfs(args, circumstances)
+const socket = () => work.path('a.sock')
 
 describe('what is asked for is on stdout, with exit code 0', () => {
   it.each([
@@ -112,7 +36,7 @@ describe('what is asked for is on stdout, with exit code 0', () => {
   })
 
   it('ovfs services --json lists what the binding offers, and leaves no files behind', async () => {
-    const { code, stdout } = await ovfs(['services', '--json'], { env: { TMPDIR: folder } }).ended
+    const { code, stdout } = await ovfs(['services', '--json'], { env: { TMPDIR: work.folder } }).ended
     expect(code).toBe(0)
     const services = JSON.parse(stdout) as { name: string; abilities: Record<string, boolean> }[]
     const byName = new Map(services.map(service => [service.name, service.abilities]))
@@ -120,7 +44,7 @@ describe('what is asked for is on stdout, with exit code 0', () => {
     expect(byName.get('redis')).toMatchObject({ list: false })
     expect(byName.get('http')).toMatchObject({ write: false })
     expect(byName.size).toBeGreaterThan(40)
-    expect(execFileSync('ls', ['-A', folder]).toString()).toBe('')
+    expect(execFileSync('ls', ['-A', work.folder]).toString()).toBe('')
   })
 })
 
@@ -160,7 +84,7 @@ describe('an error of a person is one line on stderr, with exit code 1', () => {
   })
 
   it('a folder that cannot be written is refused', async () => {
-    const path = join(folder, 'locked')
+    const path = work.path('locked')
     mkdirSync(path)
     chmodSync(path, 0o555)
     const run = ovfs(['serve', `fs://${path}`, '--socket', socket()], asNobody())
@@ -170,12 +94,12 @@ describe('an error of a person is one line on stderr, with exit code 1', () => {
   })
 
   it('a socket in a folder that cannot be written is refused', async () => {
-    chmodSync(folder, 0o555)
+    chmodSync(work.folder, 0o555)
     const { code, stderr } = await ovfs(
       ['serve', 'memory://', '--log-level=error', '--socket', socket()],
       asNobody(),
     ).ended
-    chmodSync(folder, 0o755)
+    chmodSync(work.folder, 0o755)
     expect(code).toBe(1)
     expect(stderr).toMatch(/^ovfs: cannot listen on .*\(EACCES\): .*\n$/)
   })
@@ -186,7 +110,7 @@ describe('an error of a person is one line on stderr, with exit code 1', () => {
       'memory://',
       '--log-level=error',
       '--socket',
-      join(folder, 'none/a.sock'),
+      work.path('none/a.sock'),
     ]).ended
     expect(code).toBe(1)
     expect(stderr).toMatch(/^ovfs: cannot listen on .*\(ENOENT\): mkdir -p .*\n$/)
@@ -277,9 +201,9 @@ describe('ovfs serve', () => {
     const run = ovfs(['serve', 'memory://', '--once', '--fd=3'], { fds: [fd] })
     await run.said(WAITING)
     // Closing removes the file by its first name: the socket stays with the child, under another one.
-    renameSync(socket(), join(folder, 'b.sock'))
+    renameSync(socket(), work.path('b.sock'))
     await new Promise(resolve => server.close(resolve))
-    await visit(join(folder, 'b.sock'))
+    await visit(work.path('b.sock'))
     expect((await run.ended).code).toBe(0)
   })
 
@@ -295,7 +219,7 @@ describe('ovfs serve', () => {
 
   it('keeps a secret out of everything that it writes', async () => {
     const secret = 'correct horse/battery+staple'
-    const path = join(folder, 'secret')
+    const path = work.path('secret')
     writeFileSync(path, `${secret}\n`)
     const args = ['serve', 's3://b?endpoint=http://127.0.0.1:1', '--socket', socket(), '--log-level=debug']
     const run = ovfs([...args, '-o', 'access_key_id=env:ID', '-o', `secret_access_key=file:${path}`], {
@@ -338,19 +262,19 @@ describe('the README', () => {
 
   it('has a program that runs', async () => {
     const [, program] = /```sh\n([^`]*)```/.exec(readme)!
-    const bin = join(folder, 'bin')
+    const bin = work.path('bin')
     mkdirSync(bin)
     writeFileSync(join(bin, 'ovfs'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, {
       mode: 0o755,
     })
-    const script = `set -e\n${program!.replaceAll('/tmp/', `${folder}/`).replace(/^ovfs /m, 'exec ovfs ')}`
+    const script = `set -e\n${program!.replaceAll('/tmp/', `${work.folder}/`).replace(/^ovfs /m, 'exec ovfs ')}`
     const child = spawn('sh', ['-c', script], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: `${bin}:${process.env.PATH}` },
     })
-    const run = follow(child)
+    const run = work.follow(child)
     await run.said(WAITING)
-    expect(statSync(join(folder, 'ovfs.sock')).isSocket()).toBe(true)
+    expect(statSync(work.path('ovfs.sock')).isSocket()).toBe(true)
     child.kill('SIGTERM')
     expect((await run.ended).code).toBe(0)
   })

@@ -1,0 +1,117 @@
+// Ends of the real daemon while a guest has written and not closed: what is published, and what is said if it is not.
+
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { ROOT_NODE } from '@ovfs/fuse-proto'
+import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { buildProgram, type Run, WAITING, Workshop } from './ovfs-process.ts'
+
+let work: Workshop
+let driver: VirtioFsDriver | undefined
+let server: Server | undefined
+
+beforeAll(buildProgram, 120_000)
+beforeEach(() => {
+  work = new Workshop()
+  mkdirSync(work.path('share'))
+})
+afterEach(async () => {
+  await driver?.close()
+  work.clear()
+  server?.closeAllConnections()
+  await new Promise<unknown>(resolve => (server ? server.close(resolve) : resolve(undefined)))
+  driver = undefined
+  server = undefined
+})
+
+const DATA = Buffer.from('written, never closed')
+
+/** A guest that has written to an open file. */
+async function writing(uri: string, ...args: string[]): Promise<Run> {
+  const run = work.ovfs(['serve', uri, '--socket', work.path('a.sock'), ...args], {
+    env: { KEY: 'sekrit-key' },
+  })
+  await run.said(WAITING)
+  driver = await VirtioFsDriver.connect(work.path('a.sock'))
+  await driver.client.init()
+  const { entry, open } = await driver.client.create(ROOT_NODE, 'draft')
+  expect(await driver.client.write(entry.nodeid, open.fh, 0, DATA)).toBe(DATA.length)
+  return run
+}
+
+/** An S3 server with an empty bucket. What becomes of a write is the test's choice. */
+async function emptyBucket(
+  put: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<string> {
+  server = createServer((request, response) => {
+    request.resume()
+    if (request.method === 'PUT') return put(request, response)
+    if (request.method === 'GET' && request.url?.includes('list-type=2')) {
+      response.writeHead(200, { 'content-type': 'application/xml' })
+      return response.end(
+        '<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>',
+      )
+    }
+    return response.writeHead(404).end()
+  })
+  await new Promise<void>(resolve => server?.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return `s3://b?endpoint=http://127.0.0.1:${port}&access_key_id=AKID&disable_config_load=true`
+}
+
+const KEY = ['-o', 'secret_access_key=env:KEY']
+
+describe('a guest has written to a file that it has not closed', () => {
+  it('SIGTERM publishes it before the daemon ends', async () => {
+    const run = await writing(`fs://${work.path('share')}`)
+    run.child.kill('SIGTERM')
+    const { code, stderr } = await run.ended
+    expect([code, stderr.trimEnd().split(' ').at(-1)]).toEqual([0, 'ended'])
+    expect(readFileSync(work.path('share/draft'))).toEqual(DATA)
+    expect(readdirSync(work.path('share'))).toEqual(['draft'])
+  })
+
+  it('with --once the guest that goes away has it published', async () => {
+    const run = await writing(`fs://${work.path('share')}`, '--once')
+    await driver?.close()
+    driver = undefined
+    expect((await run.ended).code).toBe(0)
+    expect(readFileSync(work.path('share/draft'))).toEqual(DATA)
+  })
+
+  it('and the service does not answer: the daemon ends at the time limit and says so', async () => {
+    const uri = await emptyBucket(() => {})
+    const run = await writing(uri, ...KEY, '--shutdown-timeout=300ms')
+    run.child.kill('SIGTERM')
+    const { code, stderr } = await run.ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: not done within 0.3 s, .*not/m)
+  })
+
+  it('and the service does not answer: a second signal ends the daemon', async () => {
+    const uri = await emptyBucket(() => run.child.kill('SIGINT'))
+    const run = await writing(uri, ...KEY)
+    run.child.kill('SIGTERM')
+    const { code, stderr } = await run.ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ovfs: stopped by a second SIGINT, .*not/m)
+  })
+
+  it('and the service refuses it: the daemon fails, with the path and what to do', async () => {
+    const uri = await emptyBucket((_, response) => {
+      response.writeHead(403, { 'content-type': 'application/xml' })
+      response.end('<Error><Code>AccessDenied</Code><Message>read-only key</Message></Error>')
+    })
+    const run = await writing(uri, ...KEY)
+    run.child.kill('SIGTERM')
+    const { code, stderr } = await run.ended
+    expect(stderr).toMatch(
+      /error storage operation failed operation=\w+ path=draft errno=EACCES error="PermissionDenied, AccessDenied, read-only key" hint="give access_key_id/,
+    )
+    expect(stderr).toMatch(/^ovfs: publishing failed/m)
+    expect(stderr).not.toMatch(/sekrit-key|X-Amz|authorization/i)
+    expect(code).toBe(1)
+  })
+})
