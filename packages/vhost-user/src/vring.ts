@@ -37,6 +37,8 @@ export class Vring {
   #running = false
   /** The device cannot go on with the ring; ends when the ring is stopped. */
   #broken = false
+  /** The device refused to run the ring as it was configured. */
+  #refused = false
   #stopping: Promise<number> | undefined
   #kickFd = NO_FD
   #callFd = NO_FD
@@ -60,7 +62,7 @@ export class Vring {
       throw this.#bad(`size ${size} is not a power of two up to ${MAX_RING_SIZE}`)
     }
     this.#size = size
-    this.#update()
+    if (!this.#refused) this.#update()
   }
 
   setBase(base: number): void {
@@ -79,7 +81,8 @@ export class Vring {
       if (this.#addresses?.[part] !== addresses[part]) this.#requireIdle('addresses')
     }
     this.#addresses = addresses
-    this.#update()
+    // After a refusal the front-end may be halfway through configuring the ring anew: its kick comes last.
+    if (!this.#refused) this.#update()
   }
 
   /** Takes the kick descriptor over and starts the ring; without one the ring is looked at from time to time. */
@@ -163,6 +166,7 @@ export class Vring {
     this.#enabled = false
     this.#running = false
     this.#broken = false
+    this.#refused = false
   }
 
   /** Stops listening for kicks, without telling the device. */
@@ -188,9 +192,11 @@ export class Vring {
     try {
       this.#device.startRing(ring, notify, cause => this.#fail(cause))
     } catch (cause) {
+      this.#refused = true
       this.#signalError()
       throw new VhostUserError('DEVICE', `ring ${index} could not be started`, { cause })
     }
+    this.#refused = false
     this.#running = true
     this.#resume()
   }

@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { FrontendMemory } from '../src/frontend-memory.ts'
+import type { FrontendSession } from '../src/frontend-session.ts'
 import { guestMappings, guestMemory, MIB, openDescriptors, RING, serve, until } from './peers.ts'
 
 test('a front-end negotiates, announces memory, runs a ring and stops it', async () => {
@@ -103,4 +104,178 @@ test('a memory table that names the same memory again leaves it mapped', async (
     'add 0x1000000000',
     'remove 0x1000000000',
   ])
+})
+
+test('a new owner on the connection finds nothing of the old session but what was negotiated', async () => {
+  const { device, connect } = serve()
+  const memory = guestMemory()
+  const session = connect()
+  await session.handshake()
+  await session.addMemory(memory)
+  await session.startRing(RING)
+  const mapped = guestMappings()
+  await session.request('SET_OWNER')
+  expect(device.log.at(-1)).toBe('reset')
+  expect(guestMappings()).toBe(mapped - 2)
+  // QEMU announces the same memory again without ever having removed it.
+  await session.addMemory(memory)
+  await session.startRing(RING)
+  expect(device.rings.get(1)?.config.base).toBe(0)
+})
+
+describe('a reset device', () => {
+  test.each([
+    ['RESET_DEVICE', (session: FrontendSession) => session.request('RESET_DEVICE')],
+    ['a status of 0', (session: FrontendSession) => session.request('SET_STATUS', 0n)],
+  ])('has its memory and its connection still: %s', async (_name, reset) => {
+    const { device, connect } = serve()
+    const session = connect()
+    await session.handshake()
+    await session.addMemory(guestMemory())
+    const ring = await session.startRing(RING)
+    device.log.length = 0
+    await reset(session)
+    await reset(session)
+    expect(device.log).toEqual(['reset', 'add 0x0', 'add 0x100000000', 'reset', 'add 0x0', 'add 0x100000000'])
+    const kicks = device.kicks[1]
+    ring.kick()
+    await session.setFeatures(0x1_7000_0000n)
+    expect(await session.request('GET_VRING_BASE', { index: 1, num: 0 })).toEqual({ index: 1, num: 0 })
+    expect(device.kicks[1]).toBe(kicks)
+    await session.startRing(RING)
+    expect(device.log.slice(-2)).toEqual(['features 0x130000000', 'start 1 base 0'])
+  })
+
+  test('is waited for before the reset is acknowledged', async () => {
+    const { device, connect } = serve()
+    const session = connect()
+    await session.handshake()
+    let finish = () => {}
+    device.onReset = () =>
+      new Promise(resolve => {
+        finish = resolve
+      })
+    let acknowledged = false
+    const reset = session.request('RESET_DEVICE').then(() => {
+      acknowledged = true
+    })
+    await until(() => device.log.includes('reset'))
+    await new Promise(resolve => setTimeout(resolve, 2))
+    expect(acknowledged).toBe(false)
+    device.onReset = () => {}
+    finish()
+    await reset
+  })
+})
+
+test('the status is what was last set', async () => {
+  const session = serve().connect()
+  await session.handshake()
+  expect(await session.request('GET_STATUS')).toBe(0n)
+  await session.request('SET_STATUS', 8n)
+  expect(await session.request('GET_STATUS')).toBe(8n)
+  await expect(session.request('SET_STATUS', 256n)).rejects.toMatchObject({ code: 'REFUSED' })
+})
+
+test('without protocol features rings are enabled from the start', async () => {
+  const { device, connect } = serve()
+  const session = connect()
+  const { features } = await session.handshake({ features: 0x1_3000_0000n })
+  expect(features).toBe(0x1_3000_0000n)
+  await session.addMemory(guestMemory())
+  const ring = await session.startRing(RING)
+  // Nothing was acknowledged: a question that is answered says that all before it is done.
+  await session.request('GET_FEATURES')
+  expect(device.rings.has(1)).toBe(true)
+  expect(await session.stopRing(ring)).toBe(0)
+})
+
+test('memory may come and go while a ring runs, and the ring goes on', async () => {
+  const { device, connect } = serve()
+  const session = connect()
+  await session.handshake()
+  await session.addMemory(guestMemory())
+  const ring = await session.startRing(RING)
+  const more = new FrontendMemory([{ guestAddress: 0x20_0000_0000, size: MIB }])
+  onTestFinished(() => more.close())
+  await session.addMemory(more)
+  await session.removeMemory(more)
+  const kicks = device.kicks[1] as number
+  ring.kick()
+  await until(() => device.kicks[1] === kicks + 1)
+  expect(device.log.slice(-3)).toEqual(['start 1 base 0', 'add 0x2000000000', 'remove 0x2000000000'])
+})
+
+test('removed memory stays mapped until the device has let go of it', async () => {
+  const { device, connect } = serve()
+  const memory = guestMemory()
+  const session = connect()
+  await session.handshake()
+  const before = guestMappings()
+  await session.addMemory(memory)
+  let release = () => {}
+  device.onRemoveRegion = () =>
+    new Promise<void>(resolve => {
+      release = resolve
+    })
+  await session.request('REM_MEM_REG', { region: memory.regions[0] as (typeof memory.regions)[0] })
+  expect(guestMappings()).toBe(before + 2)
+  release()
+  await until(() => guestMappings() === before + 1)
+})
+
+test('memory that a reset device still uses stays mapped until it has let go', async () => {
+  const { device, connect, disconnects } = serve()
+  const memory = guestMemory()
+  const session = connect()
+  await session.handshake()
+  const before = guestMappings()
+  await session.addMemory(memory)
+  let release = () => {}
+  device.onReset = () =>
+    new Promise<void>(resolve => {
+      release = resolve
+    })
+  session.close()
+  await until(() => device.log.includes('reset'))
+  await new Promise(resolve => setTimeout(resolve, 2))
+  expect({ maps: guestMappings(), disconnects }).toEqual({ maps: before + 2, disconnects: [] })
+  release()
+  await until(() => disconnects.length === 1)
+  expect(guestMappings()).toBe(before)
+})
+
+test('what the device cannot do is refused, and the session goes on', async () => {
+  const { device, connect, errors } = serve()
+  const session = connect()
+  await session.handshake()
+  device.onAddRegion = () => {
+    throw new Error('full')
+  }
+  const before = guestMappings()
+  const memory = guestMemory()
+  const own = guestMappings() - before
+  await expect(session.addMemory(memory)).rejects.toMatchObject({ code: 'REFUSED' })
+  expect(guestMappings()).toBe(before + own)
+  expect(errors).toMatchObject([{ code: 'DEVICE', cause: new Error('full') }])
+  device.onAddRegion = () => {}
+  await session.addMemory(memory)
+  device.onStart = () => {
+    throw new Error('no')
+  }
+  await expect(session.startRing(RING)).rejects.toMatchObject({ code: 'REFUSED' })
+  device.onStart = () => {}
+  await session.startRing({ ...RING, base: 5 })
+  expect(device.log.at(-1)).toBe('start 1 base 5')
+})
+
+test('a device that cannot stop its ring ends the session', async () => {
+  const { device, connect, disconnects } = serve()
+  const session = connect()
+  await session.handshake()
+  await session.addMemory(guestMemory())
+  const ring = await session.startRing(RING)
+  device.onStop = () => Promise.reject(new Error('stuck'))
+  await expect(session.stopRing(ring)).rejects.toMatchObject({ code: 'PEER_CLOSED' })
+  expect(disconnects).toMatchObject([{ code: 'DEVICE_LOST', cause: new Error('stuck') }])
 })
