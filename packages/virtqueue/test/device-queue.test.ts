@@ -258,7 +258,10 @@ describe('the budget', () => {
     expect(raw.usedFlags).toBe(0)
   })
 
-  it('holds even if the driver refills as fast as the device answers', () => {
+  it.each([
+    [undefined, 1024],
+    [Number.POSITIVE_INFINITY, 16384],
+  ])('of %s ends a drain even if the driver refills as fast as the device answers', (budget, limit) => {
     const { device, raw } = rawRig({ size: 2 })
     offerAll(raw, 0)
     let taken = 0
@@ -267,8 +270,8 @@ describe('the budget', () => {
       const { head } = chain
       answer(chain)
       raw.offer(head)
-    })
-    expect([more, taken]).toEqual([true, 1024])
+    }, budget)
+    expect([more, taken]).toEqual([true, limit])
   })
 })
 

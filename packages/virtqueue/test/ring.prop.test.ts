@@ -89,7 +89,7 @@ describe('legal chains', () => {
           expect([sent.size, driver.freeDescriptors, device.inFlight]).toEqual([0, size, 0])
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })
