@@ -8,8 +8,9 @@ import { ReadData, WriteData } from './guest-data.ts'
 import type { FileHandle, NodeId, RequestContext } from './handler.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
 import { type FuseMessage, NO_SESSION, type RequestWorkspace, type Session } from './request-workspace.ts'
+import { secondsOf } from './seconds.ts'
 import { gather, NO_SPANS, Place, type Spans, scatter } from './spans.ts'
-import { InHeader, OutHeader, secondsOf } from './structs.ts'
+import { InHeader, OutHeader } from './structs.ts'
 
 const MAX_SAFE_HIGH_WORD = 0x1f_ffff
 

@@ -92,12 +92,16 @@ function formatFields(table: Struct<FieldTable>, bytes: Uint8Array, at: number):
     }
     const value = field.size === 8 ? view.getBigUint64(offset, true) : field.decode(view, offset)
     if (Number(value) === 0) continue
-    words.push(`${name}=${isOctal(name) ? `0${value.toString(8)}` : value}`)
+    words.push(`${name}=${formatNumber(name, value as number | bigint)}`)
   }
   return words
 }
 
-const isOctal = (name: string) => name === 'mode' || name === 'umask'
+/** Permissions in octal and sets of bits in hexadecimal, as one reads them elsewhere. */
+function formatNumber(name: string, value: number | bigint): string {
+  if (name === 'mode' || name === 'umask') return `0${value.toString(8)}`
+  return /flags|^valid$|mask$/i.test(name) ? `0x${value.toString(16)}` : value.toString()
+}
 
 const quote = (name: string) => JSON.stringify(name)
 

@@ -8,7 +8,6 @@ function isStruct(value: unknown): value is Struct<FieldTable> {
   return typeof value === 'object' && value !== null && 'cName' in value
 }
 
-export const STRUCT_TABLES: readonly Struct<FieldTable>[] = [
-  ...Object.values(basic),
-  ...Object.values(extended),
-].filter(isStruct)
+const exported: readonly unknown[] = [...Object.values(basic), ...Object.values(extended)]
+
+export const STRUCT_TABLES: readonly Struct<FieldTable>[] = exported.filter(isStruct)

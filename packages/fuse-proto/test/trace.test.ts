@@ -24,10 +24,10 @@ test('one line for each message, with the time that it took', async () => {
   await client.forget(entry.nodeid)
   await client.unlink(1, 'new\n')
   expect(lines).toEqual([
-    'INIT #2 major=7 minor=31 maxReadahead=131072 flags=32 → major=7 minor=31 maxReadahead=131072 flags=32 maxBackground=128 congestionThreshold=96 maxWrite=65536 timeGran=1 0.2ms',
+    'INIT #2 major=7 minor=31 maxReadahead=131072 flags=0x20 → major=7 minor=31 maxReadahead=131072 flags=0x20 maxBackground=128 congestionThreshold=96 maxWrite=65536 timeGran=1 0.2ms',
     'LOOKUP #4 parent=1 "a \\"b\\".txt" → ENOENT 0.2ms',
-    'CREATE #6 parent=1 flags=65 mode=0100640 umask=022 "new\\n" → nodeid=2 entryValid=1 attrValid=1 ino=2 mode=0100640 nlink=1 blksize=4096 fh=1002 0.2ms',
-    'WRITE #8 node=2 fh=1002 offset=5 size=3 flags=2 → size=3 0.2ms',
+    'CREATE #6 parent=1 flags=0x41 mode=0100640 umask=022 "new\\n" → nodeid=2 entryValid=1 attrValid=1 ino=2 mode=0100640 nlink=1 blksize=4096 fh=1002 0.2ms',
+    'WRITE #8 node=2 fh=1002 offset=5 size=3 flags=0x2 → size=3 0.2ms',
     'READ #10 node=2 fh=1002 size=100 → 8 bytes 0.2ms',
     'FORGET #12 node=2 nlookup=1 → no reply 0.2ms',
     'UNLINK #14 parent=1 "new\\n" → ok 0.2ms',

@@ -12,6 +12,8 @@ import {
   type NodeId,
 } from '../src/index.ts'
 
+type Method<K extends keyof FuseHandler> = Required<FuseHandler>[K]
+
 interface Node {
   readonly id: number
   mode: number
@@ -33,70 +35,69 @@ export class TreeHandler implements FuseHandler {
     return { flags: InitFlags.DO_READDIRPLUS | InitFlags.SETXATTR_EXT, maxWrite: 65536 }
   }
 
-  lookup: FuseHandler['lookup'] = (_, parent, name) => this.#entry(this.#child(parent, name))
-  forget: FuseHandler['forget'] = (id, count) => {
+  lookup: Method<'lookup'> = (_, parent, name) => this.#entry(this.#child(parent, name))
+  forget: Method<'forget'> = (id, count) => {
     const node = this.#node(id)
     node.lookups -= count
   }
-  getattr: FuseHandler['getattr'] = (_, id) => this.#answer(attrReply(this.#node(id)))
-  setattr: FuseHandler['setattr'] = (_, id, change) => {
+  getattr: Method<'getattr'> = (_, id) => this.#answer(attrReply(this.#node(id)))
+  setattr: Method<'setattr'> = (_, id, change) => {
     const node = this.#node(id)
     if (change.mode !== undefined) node.mode = (node.mode & 0o170000) | (change.mode & 0o7777)
     if (change.size !== undefined) node.data = resized(node.data, change.size)
     if (typeof change.mtime === 'object') node.mtime = change.mtime.sec
     return this.#answer(attrReply(node))
   }
-  readlink: FuseHandler['readlink'] = (_, id) => this.#answer(this.#node(id).target)
-  symlink: FuseHandler['symlink'] = (_, parent, name, target) => {
+  readlink: Method<'readlink'> = (_, id) => this.#answer(this.#node(id).target)
+  symlink: Method<'symlink'> = (_, parent, name, target) => {
     const node = this.#add(parent, name, 0o120777)
     node.target = target
     return this.#entry(node)
   }
-  mknod: FuseHandler['mknod'] = (_, parent, name, mode) => this.#entry(this.#add(parent, name, mode))
-  mkdir: FuseHandler['mkdir'] = (_, parent, name, mode) =>
-    this.#entry(this.#add(parent, name, 0o040000 | mode))
-  unlink: FuseHandler['unlink'] = (_, parent, name) => {
+  mknod: Method<'mknod'> = (_, parent, name, mode) => this.#entry(this.#add(parent, name, mode))
+  mkdir: Method<'mkdir'> = (_, parent, name, mode) => this.#entry(this.#add(parent, name, 0o040000 | mode))
+  unlink: Method<'unlink'> = (_, parent, name) => {
     this.#child(parent, name)
     this.#node(parent).children.delete(name)
   }
-  rmdir: FuseHandler['rmdir'] = async (_, parent, name) => {
+  rmdir: Method<'rmdir'> = async (_, parent, name) => {
     if (this.#child(parent, name).children.size > 0) throw new FsError('ENOTEMPTY')
     this.#node(parent).children.delete(name)
   }
-  rename: FuseHandler['rename'] = (_, parent, name, newParent, newName, flags) => {
+  rename: Method<'rename'> = (_, parent, name, newParent, newName, flags) => {
     const node = this.#child(parent, name)
     const target = this.#node(newParent).children
     if ((flags & 1) !== 0 && target.has(newName)) throw new FsError('EEXIST')
     this.#node(parent).children.delete(name)
     target.set(newName, node)
   }
-  link: FuseHandler['link'] = (_, id, newParent, newName) => {
+  link: Method<'link'> = (_, id, newParent, newName) => {
     this.#node(newParent).children.set(newName, this.#node(id))
     return this.#entry(this.#node(id))
   }
-  open: FuseHandler['open'] = (_, id) => this.#answer({ fh: (id + 1000) as FileHandle, openFlags: 0 })
-  opendir = this.open
-  create: FuseHandler['create'] = async (_, parent, name, mode) => {
+  open: Method<'open'> = (_, id) => this.#answer({ fh: (id + 1000) as FileHandle, openFlags: 0 })
+  opendir: Method<'opendir'> = (ctx, id, flags) => this.open(ctx, id, flags, 0)
+  create: Method<'create'> = async (_, parent, name, mode) => {
     const node = this.#add(parent, name, mode)
     return { entry: await this.#entry(node), open: { fh: (node.id + 1000) as FileHandle, openFlags: 0 } }
   }
-  read: FuseHandler['read'] = async (_, id, __, offset, size, out) => {
+  read: Method<'read'> = async (_, id, __, offset, size, out) => {
     const { data } = this.#node(id)
     for (let at = offset; at < Math.min(offset + size, data.byteLength); ) at += out.write(data, at, 37)
   }
-  write: FuseHandler['write'] = (_, id, __, offset, data) => {
+  write: Method<'write'> = (_, id, __, offset, data) => {
     const node = this.#node(id)
     if (node.data.byteLength < offset + data.byteLength)
       node.data = resized(node.data, offset + data.byteLength)
     return this.#answer(data.copyTo(node.data, offset))
   }
-  readdir: FuseHandler['readdir'] = (_, id, __, cookie, out) => {
+  readdir: Method<'readdir'> = (_, id, __, cookie, out) => {
     const children = [...this.#node(id).children]
     for (const [i, [name, node]] of children.entries()) {
       if (i >= cookie && !out.add(name, node.id, node.mode >> 12, i + 1)) return
     }
   }
-  readdirplus: FuseHandler['readdirplus'] = async (_, id, __, cookie, out) => {
+  readdirplus: Method<'readdirplus'> = async (_, id, __, cookie, out) => {
     const children = [...this.#node(id).children]
     for (const [i, [name, node]] of children.entries()) {
       if (i < cookie) continue
@@ -104,15 +105,15 @@ export class TreeHandler implements FuseHandler {
       node.lookups++
     }
   }
-  setxattr: FuseHandler['setxattr'] = (_, id, name, value) => {
+  setxattr: Method<'setxattr'> = (_, id, name, value) => {
     this.#node(id).xattrs.set(name, value)
   }
-  getxattr: FuseHandler['getxattr'] = async (_, id, name) => {
+  getxattr: Method<'getxattr'> = async (_, id, name) => {
     const value = this.#node(id).xattrs.get(name)
     if (!value) throw new FsError('ENODATA')
     return value
   }
-  listxattr: FuseHandler['listxattr'] = (_, id) => [...this.#node(id).xattrs.keys()]
+  listxattr: Method<'listxattr'> = (_, id) => [...this.#node(id).xattrs.keys()]
 
   #make(mode: number): Node {
     const id = this.#nextId++

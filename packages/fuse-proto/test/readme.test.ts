@@ -1,0 +1,83 @@
+// The README is partly made from the code: `vitest -u` writes those parts anew.
+
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import {
+  IMPLEMENTED_FLAGS,
+  IMPLEMENTED_FLAGS2,
+  InitFlags,
+  InitFlags2,
+  OPERATIONS,
+  type Operation,
+} from '../src/index.ts'
+import { content } from './readme-program.ts'
+
+const readmePath = new URL('../README.md', import.meta.url)
+const program = readFileSync(new URL('./readme-program.ts', import.meta.url), 'utf8')
+
+function withPart(readme: string, name: string, part: string): string {
+  const pattern = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- /${name} -->)`)
+  expect(readme).toMatch(pattern)
+  return readme.replace(pattern, (_, open: string, close: string) => `${open}\n${part}\n\n${close}`)
+}
+
+function layout(row: Operation, reply: boolean): string {
+  if (reply && row.silent) return 'none'
+  const structs = (reply ? row.reply : row.request && [row.request]) ?? []
+  const names = reply ? 0 : (row.names ?? 0)
+  const tail = reply ? row.replyTail : row.requestTail
+  const parts = [
+    ...structs.map(part => part.cName.replace('fuse_', '')),
+    ...['name', 'name'].slice(0, names),
+    ...(tail ? [tail] : []),
+  ]
+  return parts.join(' + ') || (reply ? 'header' : '')
+}
+
+function service(row: Operation): string {
+  if (row.name === 'INIT' || row.call || row.name === 'DESTROY') {
+    return row.methods!.map(method => `\`${method}\``).join(' or ')
+  }
+  return 'messages only'
+}
+
+function operationsTable(): string {
+  const rows = OPERATIONS.map(row => {
+    const missing = typeof row.missing === 'string' ? row.missing : row.silent ? 'nothing' : 'success'
+    return `| ${row.opcode} | ${row.name} | ${row.node} | ${layout(row, false)} | ${layout(row, true)} | ${service(row)} | ${missing} | ${row.enosys ?? ''} |`
+  })
+  return [
+    '| opcode | operation | node id | request | reply | method | without a method | ENOSYS |',
+    '|---:|---|---|---|---|---|---|---|',
+    ...rows,
+  ].join('\n')
+}
+
+function featuresTable(): string {
+  const rows = (flags: Readonly<Record<string, number>>, implemented: number, shift: number) =>
+    Object.entries(flags).map(
+      ([name, bit]) => `| ${Math.log2(bit) + shift} | ${name} | ${(implemented & bit) !== 0 ? 'yes' : ''} |`,
+    )
+  return [
+    '| bit | feature | supported |',
+    '|---:|---|---|',
+    ...rows(InitFlags, IMPLEMENTED_FLAGS, 0),
+    ...rows(InitFlags2, IMPLEMENTED_FLAGS2, 32),
+  ].join('\n')
+}
+
+test('the README has the program, the operations and the features that the code has', async () => {
+  let readme = readFileSync(readmePath, 'utf8')
+  readme = withPart(
+    readme,
+    'program',
+    `\`\`\`ts\n${program.replace('export const content =', 'const content =')}console.log(content)\n\`\`\``,
+  )
+  readme = withPart(readme, 'operations', operationsTable())
+  readme = withPart(readme, 'features', featuresTable())
+  await expect(readme).toMatchFileSnapshot('../README.md')
+})
+
+test('the program of the README reads the file', () => {
+  expect(content).toBe('Hello from the host\n')
+})
