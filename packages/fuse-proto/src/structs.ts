@@ -4,7 +4,8 @@
 // Sizes, offsets and ids are numbers and refuse what is above 2^53-1; what only has to come back as it was (unique, lock
 // owners) is a bigint. Seconds are signed: the header says uint64_t, but a time before 1970 arrives in two's complement.
 
-import { type Field, type Infer, i32, n64, pad, struct, u16, u32, u64 } from '@ovfs/cstruct'
+import { type Infer, i32, n64, pad, struct, u16, u32, u64 } from '@ovfs/cstruct'
+import { seconds } from './seconds.ts'
 
 export const InHeader = struct('fuse_in_header', {
   /** Bytes of the whole request. */
