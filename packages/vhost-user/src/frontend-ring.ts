@@ -18,7 +18,7 @@ export interface RingLayout {
 }
 
 export interface RingCallbacks {
-  /** The device says that there are used buffers. */
+  /** The device says that there are used buffers; it may do so while the ring is still being started. */
   readonly onCall?: () => void
   /** The device says that the ring is broken. */
   readonly onError?: () => void
