@@ -41,29 +41,46 @@ function service(row: Operation): string {
   return 'messages only'
 }
 
+/** A table whose first column holds numbers, padded as the formatter pads it. */
+function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const cells = rows.map(row => row.map(String))
+  const widths = header.map((title, i) => Math.max(3, title.length, ...cells.map(row => row[i]!.length)))
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, i) => (i === 0 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(' | ')} |`
+  const rule = widths.map((width, i) => (i === 0 ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)))
+  return [line(header), `| ${rule.join(' | ')} |`, ...cells.map(line)].join('\n')
+}
+
 function operationsTable(): string {
+  const header = [
+    'opcode',
+    'operation',
+    'node id',
+    'request',
+    'reply',
+    'method',
+    'without a method',
+    'ENOSYS',
+  ]
   const rows = OPERATIONS.map(row => {
     const missing = typeof row.missing === 'string' ? row.missing : row.silent ? 'nothing' : 'success'
-    return `| ${row.opcode} | ${row.name} | ${row.node} | ${layout(row, false)} | ${layout(row, true)} | ${service(row)} | ${missing} | ${row.enosys ?? ''} |`
+    const messages = [layout(row, false), layout(row, true)]
+    return [row.opcode, row.name, row.node, ...messages, service(row), missing, row.enosys ?? '']
   })
-  return [
-    '| opcode | operation | node id | request | reply | method | without a method | ENOSYS |',
-    '|---:|---|---|---|---|---|---|---|',
-    ...rows,
-  ].join('\n')
+  return table(header, rows)
 }
 
 function featuresTable(): string {
   const rows = (flags: Readonly<Record<string, number>>, implemented: number, shift: number) =>
-    Object.entries(flags).map(
-      ([name, bit]) => `| ${Math.log2(bit) + shift} | ${name} | ${(implemented & bit) !== 0 ? 'yes' : ''} |`,
-    )
-  return [
-    '| bit | feature | supported |',
-    '|---:|---|---|',
-    ...rows(InitFlags, IMPLEMENTED_FLAGS, 0),
-    ...rows(InitFlags2, IMPLEMENTED_FLAGS2, 32),
-  ].join('\n')
+    Object.entries(flags).map(([name, bit]) => [
+      Math.log2(bit) + shift,
+      name,
+      (implemented & bit) !== 0 ? 'yes' : '',
+    ])
+  return table(
+    ['bit', 'feature', 'supported'],
+    [...rows(InitFlags, IMPLEMENTED_FLAGS, 0), ...rows(InitFlags2, IMPLEMENTED_FLAGS2, 32)],
+  )
 }
 
 test('the README has the program, the operations and the features that the code has', async () => {
