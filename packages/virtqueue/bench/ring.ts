@@ -2,7 +2,7 @@
 // change cores. 32 chains of 2 readable and 2 writable buffers in flight, each answered at once with a 16-byte header.
 // The device's share is timed around `drain`; its handler does the least that an answer needs.
 //
-//   npm run bench -w @ovfs/virtqueue        profile: node --cpu-prof bench/dist/ring.js
+//   npm run bench (in this package)        profile: node --cpu-prof bench/dist/ring.js
 
 import { type Chain, DeviceQueue, DriverQueue, GuestMemory } from '@ovfs/virtqueue'
 
@@ -24,10 +24,10 @@ function answer(chain: Chain): void {
   chain.complete(120)
 }
 
-function run(name: string, indirect: boolean, eventIdx: boolean): void {
+function run(name: string, indirect: boolean, eventIdx: boolean, scattered: boolean): void {
   const memory = new GuestMemory()
-  const size = 64 << 20
-  const pieces = [new ArrayBuffer(size)]
+  const size = 4 * 2 ** 30
+  const pieces = Array.from({ length: 4 }, () => new ArrayBuffer(size / 4))
   memory.addRegion({ guestAddress: GUEST_BASE, userAddress: USER_BASE, size, pieces })
   let notifications = 0
   const onError = (error: Error) => {
@@ -51,17 +51,20 @@ function run(name: string, indirect: boolean, eventIdx: boolean): void {
     onError,
   })
   driver.disableInterrupts()
-  const data = GUEST_BASE + (1 << 20)
+  /** Scattered: no two buffers of a chain in the same piece, as where a guest has memory of more than 1 GiB. */
+  const place = (chain: number, buffer: number) => {
+    const piece = scattered ? (chain + buffer) % 4 : 0
+    return GUEST_BASE + (1 << 20) + piece * (size / 4) + chain * 4096 + buffer * 64
+  }
   for (let i = 0; i < DEPTH; i++) {
-    const at = data + i * 4096
     driver.add(
       [
-        { address: at, length: 40 },
-        { address: at + 64, length: 16 },
+        { address: place(i, 0), length: 40 },
+        { address: place(i, 1), length: 16 },
       ],
       [
-        { address: at + 128, length: 16 },
-        { address: at + 192, length: 104 },
+        { address: place(i, 2), length: 16 },
+        { address: place(i, 3), length: 104 },
       ],
       indirect,
     )
@@ -109,11 +112,12 @@ function nanoseconds(milliseconds: number, count: number): string {
 }
 
 const only = process.argv[2]
-for (const [name, indirect, eventIdx] of [
-  ['direct', false, false],
-  ['direct, event-idx', false, true],
-  ['indirect', true, false],
-  ['indirect, event-idx', true, true],
+for (const [name, indirect, eventIdx, scattered] of [
+  ['direct', false, false, false],
+  ['direct, event-idx', false, true, false],
+  ['indirect', true, false, false],
+  ['indirect, event-idx', true, true, false],
+  ['indirect, scattered', true, true, true],
 ] as const) {
-  if (only === undefined || only === name) run(name, indirect, eventIdx)
+  if (only === undefined || only === name) run(name, indirect, eventIdx, scattered)
 }

@@ -63,9 +63,13 @@ function makePieces(region: MemoryRegion): MemoryPiece[] {
   })
 }
 
-function noPiece(): MemoryPiece {
-  const region = { guestAddress: 0, userAddress: 0, size: 0, pieces: [new ArrayBuffer(0)] }
-  return makePieces(region)[0]!
+const NO_PIECE = makePieces({ guestAddress: 0, userAddress: 0, size: 0, pieces: [new ArrayBuffer(0)] })[0]!
+
+const RECENT_SLOTS = 64
+
+/** Pieces are large, 1 GiB where a region is, so the GiB of an address nearly always tells its piece. */
+function recentSlot(address: number): number {
+  return (address / 0x4000_0000) & (RECENT_SLOTS - 1)
 }
 
 export class GuestMemory {
@@ -74,8 +78,8 @@ export class GuestMemory {
   /** In the order of guest addresses. */
   #pieces: MemoryPiece[] = []
   readonly #regions: MemoryRegion[] = []
-  /** Where the last address was found. A driver's buffers tend to lie together. */
-  #hit = noPiece()
+  /** By address: where the last one in the same GiB, or in one 64 GiB away from it, was found. */
+  readonly #recent: MemoryPiece[] = new Array(RECENT_SLOTS).fill(NO_PIECE)
 
   get regions(): readonly MemoryRegion[] {
     return this.#regions
@@ -143,7 +147,7 @@ export class GuestMemory {
    * any byte of it is not mapped. A length of 0 is fine anywhere and appends nothing.
    */
   translate(address: number, length: number, into: Spans): boolean {
-    const hit = this.#hit
+    const hit = this.#recent[recentSlot(address)]!
     if (address >= hit.guestStart && address + length <= hit.guestEnd && length > 0) {
       // `| 0` keeps the array of offsets one of small integers; a subtraction of doubles would not.
       into.push(hit.view, hit.bytes, (address - hit.guestStart) | 0, length)
@@ -214,7 +218,7 @@ export class GuestMemory {
   }
 
   #find(address: number): MemoryPiece | undefined {
-    const hit = this.#hit
+    const hit = this.#recent[recentSlot(address)]!
     if (address >= hit.guestStart && address < hit.guestEnd) return hit
     const pieces = this.#pieces
     let low = 0
@@ -226,7 +230,7 @@ export class GuestMemory {
     }
     const piece = pieces[low]
     if (piece === undefined || piece.guestStart > address) return undefined
-    this.#hit = piece
+    this.#recent[recentSlot(address)] = piece
     return piece
   }
 
@@ -239,6 +243,6 @@ export class GuestMemory {
 
   #changed(): void {
     this.generation++
-    this.#hit = noPiece()
+    this.#recent.fill(NO_PIECE)
   }
 }

@@ -1,20 +1,19 @@
-import { type Chain, DriverQueue, type GuestBuffer, VirtqueueError } from '@ovfs/virtqueue'
+import { DriverQueue, type GuestBuffer } from '@ovfs/virtqueue'
 import { describe, expect, it } from 'vitest'
-import { makeMemory, makeRig, PIECES_AT, RING_AT, RING_REGION_SIZE, rawRig, takeAll } from './rig.ts'
+import {
+  answer,
+  codeOf,
+  makeMemory,
+  makeRig,
+  PIECES_AT,
+  RING_AT,
+  RING_REGION_SIZE,
+  rawRig,
+  takeAll,
+} from './rig.ts'
 
 const buffer = (index: number, length = 16): GuestBuffer => ({ address: PIECES_AT + index * 64, length })
 const nothing = () => {}
-const answer = (chain: Chain) => chain.complete(chain.writable.byteLength)
-
-function codeOf(action: () => unknown): string | undefined {
-  try {
-    action()
-    return undefined
-  } catch (error) {
-    if (error instanceof VirtqueueError) return error.code
-    throw error
-  }
-}
 
 function collectAll(driver: DriverQueue): [number, number][] {
   const used: [number, number][] = []

@@ -1,6 +1,7 @@
-import { GuestMemory, Spans, VirtqueueError } from '@ovfs/virtqueue'
+import { GuestMemory, Spans } from '@ovfs/virtqueue'
 import { describe, expect, it } from 'vitest'
 import {
+  codeOf,
   LATER_AT,
   LATER_SIZE,
   makeMemory,
@@ -11,16 +12,6 @@ import {
   RING_REGION_SIZE,
   region,
 } from './rig.ts'
-
-function codeOf(action: () => void): string | undefined {
-  try {
-    action()
-    return undefined
-  } catch (error) {
-    if (error instanceof VirtqueueError) return error.code
-    throw error
-  }
-}
 
 describe('translating guest addresses', () => {
   it('gives one span within a piece, at its offset in that piece', () => {

@@ -11,7 +11,7 @@ import {
   type MemoryRegion,
   type RingAddresses,
   type Spans,
-  type VirtqueueError,
+  VirtqueueError,
 } from '@ovfs/virtqueue'
 
 export const RING_AT = 0x10_0000
@@ -189,4 +189,35 @@ export function takeAll(device: DeviceQueue, budget?: number): Chain[] {
   const chains: Chain[] = []
   device.drain(chain => chains.push(chain), budget)
   return chains
+}
+
+/** VIRTQ_DESC_F_WRITE */
+export const WRITE = 2
+
+/** Makes buffers of 16 writable bytes available, one for each head. */
+export function offerAll(raw: RawRing, ...heads: number[]): void {
+  for (const head of heads) {
+    raw.descriptor(head, PIECES_AT + head * 64, 16, WRITE)
+    raw.offer(head)
+  }
+}
+
+export function answer(chain: Chain): void {
+  chain.complete(chain.writable.byteLength)
+}
+
+/** Lets the queued microtasks run. */
+export async function turn(): Promise<void> {
+  await Promise.resolve()
+}
+
+/** The code of the VirtqueueError that `action` throws. */
+export function codeOf(action: () => unknown): string | undefined {
+  try {
+    action()
+    return undefined
+  } catch (error) {
+    if (error instanceof VirtqueueError) return error.code
+    throw error
+  }
 }
