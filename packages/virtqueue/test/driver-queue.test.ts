@@ -1,3 +1,5 @@
+// The driver side alone, and against a device that lies.
+
 import { DriverQueue, type GuestBuffer } from '@ovfs/virtqueue'
 import { describe, expect, it } from 'vitest'
 import {

@@ -1,3 +1,5 @@
+// Regions, pieces and holes: what translates, and into which spans.
+
 import { GuestMemory, Spans } from '@ovfs/virtqueue'
 import { describe, expect, it } from 'vitest'
 import {

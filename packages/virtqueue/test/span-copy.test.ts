@@ -1,3 +1,5 @@
+// Scatter and gather against a flat array.
+
 import { copyFromSpans, copyToSpans, fillSpans, Spans } from '@ovfs/virtqueue'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
