@@ -104,10 +104,11 @@ export class BlockCache {
     const extents: Extent[] = []
     this.request(content, offset, end, extents)
     for (const extent of extents) {
+      // The read that brings an extent is no sign that it will be wanted again.
+      if (extent.bytes !== undefined) extent.used = true
       const bytes = extent.bytes ?? (await extent.arrival)
       const from = Math.max(offset, extent.start)
       const until = Math.min(end, extent.end)
-      extent.used = true
       out.write(bytes, from - extent.start, until - from)
     }
   }

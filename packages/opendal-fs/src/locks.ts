@@ -60,6 +60,28 @@ export class SharedLock {
   }
 }
 
+/** At most so many at once; the rest wait in the order of asking. */
+export class Slots {
+  #free: number
+  readonly #waiting: (() => void)[] = []
+
+  constructor(count: number) {
+    this.#free = count
+  }
+
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--
+    else await new Promise<void>(start => this.#waiting.push(start))
+    try {
+      return await task()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#free++
+      else next()
+    }
+  }
+}
+
 /** Runs `task` for every item, at most `limit` at once; stops starting new ones at the first failure, which it throws. */
 export async function forEachConcurrently<T>(
   items: Iterable<T>,

@@ -63,7 +63,11 @@ export class OpendalFs implements FuseHandler {
     const settings = settingsOf(options)
     const names = new SharedLock()
     // One ceiling: a quarter of it for what is not published yet.
-    const staging = new StagingBudget(Math.floor(settings.cacheBytes / 4), settings.stagingDir)
+    const staging = new StagingBudget(
+      Math.floor(settings.cacheBytes / 4),
+      settings.stagingBytes,
+      settings.stagingDir,
+    )
     const cache = new BlockCache(settings.cacheBytes - staging.limit)
     this.#settings = settings
     this.#storage = new Storage(operator, settings)
@@ -93,7 +97,7 @@ export class OpendalFs implements FuseHandler {
 
   init(_request: Readonly<InitIn>): InitOptions {
     // A guest that went away without a word has left its files open; what it wrote is published all the same.
-    this.destroy().catch(error => this.#settings.onError(error))
+    this.destroy().catch(this.#settings.onError)
     return {
       flags:
         InitFlags.ASYNC_READ |

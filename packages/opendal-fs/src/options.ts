@@ -24,6 +24,8 @@ export interface OpendalFsOptions {
   readonly cacheBytes?: number
   /** Folder on the host for unpublished data that memory cannot take; default the system's temporary folder. */
   readonly stagingDir?: string
+  /** How much of that folder may be used, in bytes; a write beyond it fails with ENOSPC. Default 64 GiB. */
+  readonly stagingBytes?: number
   /** The longest that one storage operation may take, in milliseconds; default 30 s. */
   readonly timeoutMs?: number
   /** Refuse every change; default false. */
@@ -32,8 +34,11 @@ export interface OpendalFsOptions {
   readonly capacityBytes?: number
   /** Open files and directories at one time; default 65536. */
   readonly maxHandles?: number
-  /** Told of every storage operation that failed, apart from objects that are not there. */
-  readonly onError?: (error: StorageError) => void
+  /**
+   * Told of every storage operation that failed, apart from objects that are not there, and of what else went wrong while no
+   * request was there to answer.
+   */
+  readonly onError?: (error: StorageError | Error) => void
 }
 
 export type Settings = Required<OpendalFsOptions>
@@ -50,6 +55,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),
     cacheBytes: options.cacheBytes ?? 256 << 20,
     stagingDir: options.stagingDir ?? tmpdir(),
+    stagingBytes: options.stagingBytes ?? 2 ** 36,
     timeoutMs: options.timeoutMs ?? 30_000,
     readOnly: options.readOnly ?? false,
     capacityBytes: options.capacityBytes ?? 2 ** 50,

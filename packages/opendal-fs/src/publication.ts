@@ -3,12 +3,13 @@
 
 import { DirtyFile } from './dirty-file.ts'
 import { FOREVER, type Inode } from './inode.ts'
-import { forEachConcurrently, type SharedLock } from './locks.ts'
+import { type SharedLock, Slots } from './locks.ts'
 import type { StagingBudget } from './staging-store.ts'
 import type { Tree } from './tree.ts'
 
 /** Files up to this size are written in one request, in bytes. */
-const SINGLE_WRITE = 16 << 20
+const SINGLE_WRITE = 8 << 20
+/** Each holds up to one request's bytes. */
 const CONCURRENT_PUBLICATIONS = 8
 
 export class Publisher {
@@ -17,6 +18,7 @@ export class Publisher {
   /** Moving a directory excludes publishing below it. */
   readonly #names: SharedLock
   readonly #pending = new Set<Inode>()
+  readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
 
   constructor(tree: Tree, budget: StagingBudget, names: SharedLock) {
     this.#tree = tree
@@ -53,7 +55,7 @@ export class Publisher {
   publish(inode: Inode): undefined | Promise<void> {
     const file = inode.file
     if (file?.dirty === undefined || inode.removed) return undefined
-    return this.#names.shared(() => file.lock.run(() => this.#publish(inode)))
+    return this.#names.shared(() => file.lock.run(() => this.#slots.run(() => this.#publish(inode))))
   }
 
   /** Publishes everything; fails with the first error once all have been tried. */
@@ -67,15 +69,8 @@ export class Publisher {
   }
 
   async #publishEach(inodes: Inode[]): Promise<void> {
-    const failures: unknown[] = []
-    await forEachConcurrently(inodes, CONCURRENT_PUBLICATIONS, async inode => {
-      try {
-        await this.publish(inode)
-      } catch (error) {
-        failures.push(error)
-      }
-    })
-    if (failures.length > 0) throw failures[0]
+    const outcomes = await Promise.allSettled(inodes.map(inode => this.publish(inode)))
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
   }
 
   /** The changes are not wanted any more: the file has been removed and nobody has it open. */

@@ -16,17 +16,22 @@ const SPARE_BUFFERS = 8
 /** Memory for unpublished bytes, shared by all files. */
 export class StagingBudget {
   readonly limit: number
+  readonly diskLimit: number
   readonly directory: string
+  /** Bytes of memory and of disk that are taken. */
   used = 0
+  diskUsed = 0
   /** Buffers for bytes on their way to or from a file, kept for the next one. */
   readonly #spare: Uint8Array[] = []
 
   /**
    * @param limit bytes of memory
+   * @param diskLimit bytes of disk
    * @param directory where the files are made that take what memory cannot
    */
-  constructor(limit: number, directory = tmpdir()) {
+  constructor(limit: number, diskLimit = Number.POSITIVE_INFINITY, directory = tmpdir()) {
     this.limit = limit
+    this.diskLimit = diskLimit
     this.directory = directory
   }
 
@@ -46,6 +51,8 @@ export class StagingStore {
   #pages: Map<number, Uint8Array> | undefined = new Map()
   #spilling: Promise<FileHandle> | undefined
   #file: FileHandle | undefined
+  /** The pieces of the file, of the size of a buffer each, that take room on the disk. */
+  readonly #pieces = new Set<number>()
   #busy = 0
   #closed = false
 
@@ -143,6 +150,7 @@ export class StagingStore {
 
   #writeFile(offset: number, bytes: Uint8Array): Promise<void> {
     return this.#withFile(async file => {
+      this.#reserveDisk(offset, bytes.byteLength)
       for (let done = 0; done < bytes.byteLength; ) {
         const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, offset + done)
         done += bytesWritten
@@ -181,6 +189,7 @@ export class StagingStore {
     try {
       await unlink(path)
       for (const [index, page] of this.#pages ?? []) {
+        this.#reserveDisk(index * PAGE, PAGE)
         for (let done = 0; done < PAGE; ) {
           done += (await file.write(page, done, PAGE - done, index * PAGE + done)).bytesWritten
         }
@@ -194,6 +203,16 @@ export class StagingStore {
     return file
   }
 
+  #reserveDisk(offset: number, length: number): void {
+    for (let piece = Math.floor(offset / BUFFER); piece * BUFFER < offset + length; piece++) {
+      if (this.#pieces.has(piece)) continue
+      if (this.#budget.diskUsed + BUFFER > this.#budget.diskLimit)
+        throw new FsError('ENOSPC', 'staging is full')
+      this.#pieces.add(piece)
+      this.#budget.diskUsed += BUFFER
+    }
+  }
+
   #freePages(): void {
     if (this.#pages === undefined) return
     this.#budget.used -= this.#pages.size * PAGE
@@ -204,6 +223,8 @@ export class StagingStore {
     const file = this.#file
     if (file === undefined || this.#busy > 0) return
     this.#file = undefined
+    this.#budget.diskUsed -= this.#pieces.size * BUFFER
+    this.#pieces.clear()
     // The file has no name and nobody reads it any more: a failed close loses nothing.
     file.close().catch(() => undefined)
   }

@@ -1,0 +1,59 @@
+import { Operator } from 'opendal'
+import { expect, it } from 'vitest'
+import { isNotFound, isVersionLost, toStorageError } from '../src/storage-error.ts'
+
+const of = (text: string, scheme = 's3') => toStorageError(new Error(text), scheme, 'read', 'k')
+
+it.each([
+  ['NotFound (permanent) at stat, context: { service: s3, path: nope } => x', 'ENOENT', false],
+  ['PermissionDenied (permanent) at stat, context: { uri: u } => x', 'EACCES', false],
+  ['RateLimited (temporary) at read, context: { uri: u } => x', 'EIO', true],
+  ['Unexpected (temporary) at list, context: { uri: u, response: Parts { status: 500 } } => x', 'EIO', true],
+  ['Unexpected (persistent) at list, context: { } => x', 'EIO', false],
+  ['ConditionNotMatch (permanent) at read, context: { } => x', 'ESTALE', false],
+  ['RangeNotSatisfied (permanent) at read, context: { } => x', 'ESTALE', false],
+  [
+    'Unexpected (permanent) at , context: { expect: 100, actual: 5 } => reader got too little data',
+    'ESTALE',
+    false,
+  ],
+  [
+    'Unexpected (permanent) at read, context: { response: Parts { status: 416, version: H } } => x',
+    'ESTALE',
+    false,
+  ],
+  ['ConfigInvalid (permanent) at read, context: { } => NoSuchBucket', 'EIO', false],
+  ['Unsupported (permanent) at rename, context: { } => operation is not supported', 'EOPNOTSUPP', false],
+  ['AlreadyExists (permanent) at write, context: { } => x', 'EEXIST', false],
+  ['IsADirectory (permanent) at read, context: { } => x', 'EISDIR', false],
+  ['NotADirectory (permanent) at create_dir, context: { } => x', 'ENOTDIR', false],
+  ['IsSameFile (permanent) at copy, context: { } => x', 'EINVAL', false],
+  ['SomethingNew (permanent) at read, context: { } => x', 'EIO', false],
+  ['Panic in async function', 'EIO', false],
+])('reads %s', (text, code, transient) => {
+  expect(of(text)).toMatchObject({ code, transient })
+})
+
+it('takes the word of the local kernel on fs, and only there', () => {
+  const text =
+    'Unexpected (temporary) at delete, context: { service: fs, path: d/ } => directory not empty, source: Directory not empty (os error 39)'
+  expect(of(text, 'fs')).toMatchObject({ code: 'ENOTEMPTY', transient: false })
+  expect(of(text.replace('service: fs', 'service: s3'), 's3')).toMatchObject({ code: 'EIO', transient: true })
+})
+
+it('is not misled by a path that reads like an error', () => {
+  const error = of(
+    'PermissionDenied (permanent) at stat, context: { path: NotFound (permanent) at x (os error 2) } => no',
+  )
+  expect(error.code).toBe('EACCES')
+  expect(isNotFound(error)).toBe(false)
+})
+
+it('recognises what a real service says', async () => {
+  const operator = new Operator('memory', {})
+  const error = await operator
+    .stat('nothing')
+    .catch((error: unknown) => toStorageError(error, 'memory', 'stat', 'nothing'))
+  expect(isNotFound(error)).toBe(true)
+  expect(isVersionLost(error)).toBe(true)
+})
