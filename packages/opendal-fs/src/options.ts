@@ -1,7 +1,6 @@
 // What the user of OpendalFs may choose, and what holds otherwise.
 
 import { tmpdir } from 'node:os'
-import type { StorageError } from './storage-error.ts'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */
@@ -35,10 +34,10 @@ export interface OpendalFsOptions {
   /** Open files and directories at one time; default 65536. */
   readonly maxHandles?: number
   /**
-   * Told of every storage operation that failed, apart from objects that are not there, and of what else went wrong while no
-   * request was there to answer.
+   * Told of every storage operation that failed (a StorageError), apart from objects that are not there, and of what else
+   * went wrong while no request was there to answer.
    */
-  readonly onError?: (error: StorageError | Error) => void
+  readonly onError?: (error: Error) => void
 }
 
 export type Settings = Required<OpendalFsOptions>

@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 
 function mount(options = {}): Guest {
-  const onError = (error: StorageError) => errors.push(error)
+  const onError = (error: Error) => errors.push(error as StorageError)
   return new Guest(new OpendalFs(faulty(operator, faults), { scheme: 'memory', onError, ...options }))
 }
 

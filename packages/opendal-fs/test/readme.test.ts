@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { ROOT_NODE } from '@ovfs/fuse-proto'
 import { Operator } from 'opendal'
 import { expect, it } from 'vitest'
 import { OpendalFs } from '../src/index.ts'
@@ -10,7 +11,7 @@ it('runs the program of the README', async () => {
   const AsyncFunction = (async () => undefined).constructor as new (
     ...args: string[]
   ) => (...args: unknown[]) => Promise<void>
-  const run = new AsyncFunction('Operator', 'OpendalFs', 'console', program)
-  await run(Operator, OpendalFs, { log: (line: string) => printed.push(line) })
+  const run = new AsyncFunction('Operator', 'OpendalFs', 'ROOT_NODE', 'console', program)
+  await run(Operator, OpendalFs, ROOT_NODE, { log: (line: string) => printed.push(line) })
   expect(printed).toEqual(['13 bytes'])
 })
