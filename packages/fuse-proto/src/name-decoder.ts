@@ -102,6 +102,26 @@ function holds(name: string, copy: Uint8Array): boolean {
   return true
 }
 
-function asciiString(copy: Uint8Array, length: number): string {
-  return String.fromCharCode.apply(null, copy.subarray(0, length) as unknown as number[])
+/** Calls of fixed length, since `apply` over an array costs several times as much for names of usual length. */
+function asciiString(c: Uint8Array, length: number): string {
+  let text = ''
+  let i = 0
+  for (; i + 8 <= length; i += 8) {
+    text += String.fromCharCode(
+      c[i]!,
+      c[i + 1]!,
+      c[i + 2]!,
+      c[i + 3]!,
+      c[i + 4]!,
+      c[i + 5]!,
+      c[i + 6]!,
+      c[i + 7]!,
+    )
+  }
+  if (i + 4 <= length) {
+    text += String.fromCharCode(c[i]!, c[i + 1]!, c[i + 2]!, c[i + 3]!)
+    i += 4
+  }
+  for (; i < length; i++) text += String.fromCharCode(c[i]!)
+  return text
 }
