@@ -61,6 +61,8 @@ export class Inode {
   epoch = 0
   /** A question to the storage that is under way for this inode's attributes. */
   refreshing: Promise<void> | undefined
+  /** Removed by somebody else: what is written to it from now on has no place to go. */
+  lost = false
   readonly file: FileState | undefined
   readonly directory: DirectoryState | undefined
 
@@ -76,6 +78,13 @@ export class Inode {
 
   get removed(): boolean {
     return this.attr.nlink === 0
+  }
+
+  /** True if this, or anything below it, has changes that the storage does not have. */
+  get unpublished(): boolean {
+    if (this.file !== undefined) return this.file.dirty !== undefined
+    for (const child of this.directory!.children.values()) if (child.unpublished) return true
+    return false
   }
 
   setSize(size: number): void {

@@ -1,6 +1,7 @@
 // Brings a file's unpublished changes into the storage: the whole object is replaced at once, so that readers elsewhere see the
 // old file or the new one. Only what shows of the old version is read for it. One publication per file at a time.
 
+import { FsError } from '@ovfs/fuse-proto'
 import { DirtyFile } from './dirty-file.ts'
 import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
@@ -54,7 +55,9 @@ export class Publisher {
   /** Settles once everything that was written before the call is in the storage. */
   publish(inode: Inode): undefined | Promise<void> {
     const file = inode.file
-    if (file?.dirty === undefined || inode.removed) return undefined
+    if (file?.dirty === undefined) return undefined
+    if (inode.lost) throw new FsError('ESTALE', 'the file was removed by somebody else')
+    if (inode.removed) return undefined
     return this.#names.shared(() => file.lock.run(() => this.#slots.run(() => this.#publish(inode))))
   }
 
@@ -69,7 +72,7 @@ export class Publisher {
   }
 
   async #publishEach(inodes: Inode[]): Promise<void> {
-    const outcomes = await Promise.allSettled(inodes.map(inode => this.publish(inode)))
+    const outcomes = await Promise.allSettled(inodes.map(async inode => this.publish(inode)))
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
   }
 

@@ -174,10 +174,10 @@ export class Tree {
     let child = directory.children.get(name)
     // Not in the storage yet, or changed here: we know better.
     if (child !== undefined && child.attrUntil === FOREVER) return child
-    if (
-      child !== undefined &&
-      (info === undefined || (child.directory !== undefined) !== (info.kind === 'directory'))
-    ) {
+    const vanished = info === undefined || (child?.directory !== undefined) !== (info.kind === 'directory')
+    if (child !== undefined && vanished) {
+      // Publishing what lies below will bring the directory back.
+      if (child.unpublished) return this.#trust(child)
       this.detach(child)
       child = undefined
     }
@@ -194,11 +194,16 @@ export class Tree {
     return child
   }
 
-  /** The storage has this now. */
-  apply(inode: Inode, info: ObjectInfo): void {
+  #trust(inode: Inode): Inode {
     const now = this.clock.now()
     inode.attrUntil = now + this.#settings.attrTtlMs
     inode.entryUntil = now + this.#settings.entryTtlMs
+    return inode
+  }
+
+  /** The storage has this now. */
+  apply(inode: Inode, info: ObjectInfo): void {
+    this.#trust(inode)
     if (info.mtime !== undefined) inode.setTime(info.mtime)
     const { file } = inode
     if (file === undefined) return
@@ -218,7 +223,7 @@ export class Tree {
     this.#changed(inode.parent!)
   }
 
-  /** A name was taken away, here; to be called before the tree loses it. */
+  /** A name was taken away, here. */
   nameRemoved(parent: Inode, name: string): void {
     const directory = parent.directory!
     directory.changes++
@@ -242,6 +247,7 @@ export class Tree {
   /** The inode has lost its name to somebody else's change. */
   detach(inode: Inode): void {
     for (const child of [...(inode.directory?.children.values() ?? [])]) this.detach(child)
+    inode.lost = true
     this.table.remove(inode)
   }
 

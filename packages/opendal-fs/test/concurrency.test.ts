@@ -227,3 +227,27 @@ it('forgets inodes that the guest has forgotten', async () => {
   expect(free()).toBe(before + 2)
   expect(() => guest.fs.getattr(ctx, node, undefined)).toThrow(expect.objectContaining({ code: 'ESTALE' }))
 })
+
+it('tells a writer that somebody else has removed the file', async () => {
+  const guest = mount({ attrTtlMs: 0, entryTtlMs: 0, negativeTtlMs: 0 })
+  await guest.put('f', 'x')
+  const file = await guest.open('f', O_RDWR)
+  await operator.delete('f')
+  expect(await guest.exists('f')).toBe(false)
+  await file.write(0, 'late')
+  await expect(file.fsync()).rejects.toMatchObject({ code: 'ESTALE' })
+  await expect(file.flush()).rejects.toMatchObject({ code: 'ESTALE' })
+  await guest.fs.release(ctx, file.node, file.fh)
+  await guest.fs.close()
+})
+
+it('publishes a file in a directory that somebody else has removed meanwhile', async () => {
+  const guest = mount({ attrTtlMs: 0, entryTtlMs: 0, negativeTtlMs: 0 })
+  await operator.write('d/other', Buffer.from('x'))
+  const file = await guest.create('d/mine')
+  await file.write(0, 'kept')
+  await operator.delete('d/other')
+  expect(await guest.names('d')).toEqual(['mine'])
+  await file.close()
+  expect((await operator.read('d/mine')).toString()).toBe('kept')
+})
