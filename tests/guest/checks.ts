@@ -1,5 +1,5 @@
 // What a mounted share must do, as shell scripts for the guest. Each runs in an empty directory of its own on the share,
-// named by its key, with `set -e`. The prelude's functions:
+// named by its key, with `set -e`. `$longest` is the length of the longest name. The prelude's functions:
 //   md5 FILE     prints the checksum
 //   drop         empties the guest's page and name caches
 //   remount      unmounts and mounts again: whatever is read now comes from the daemon
@@ -199,16 +199,16 @@ export const CHECKS: Readonly<Record<string, { title: string; script: string }>>
   },
   names: {
     title:
-      'names with white space, quotes, backslashes and other scripts survive, and one of 256 bytes is refused',
+      'names with white space, quotes, backslashes and other scripts survive, the longest do, and 256 bytes are refused',
     script: `
-      long=$(head -c 255 /dev/zero | tr '\\0' n)
+      long=$(head -c $longest /dev/zero | tr '\\0' n)
       for name in ' leading' 'trailing ' 'in side' 'back\\slash' "quo'te\\"s" 'hash#?&%41' 'ünïcödé 文件' .hidden '...' "$long"; do
         printf %s "$name" >"$name"
       done
       remount
       [ "$(ls -A | wc -l)" = 10 ]
       for name in *; do [ "$(cat "$name")" = "$name" ]; done
-      refused 'name too long' touch "n$long"
+      refused 'name too long' touch $(head -c 256 /dev/zero | tr '\\0' n)
       rm -- * .hidden ...
       [ -z "$(ls -A)" ]
     `,

@@ -6,7 +6,7 @@ import { CHECKS, PRELUDE } from './checks.ts'
 import { hostCalls } from './host-calls.ts'
 import type { Served, Storage } from './storage.ts'
 
-export function shareSuite({ name, missing, serve }: Storage): void {
+export function shareSuite({ name, missing, serve, longestName = 255 }: Storage): void {
   const lacks = missingForGuest() ?? missing()
   describe.skipIf(lacks !== undefined)(
     `a guest on ${name}${lacks === undefined ? '' : `: needs ${lacks}`}`,
@@ -19,7 +19,7 @@ export function shareSuite({ name, missing, serve }: Storage): void {
         served = await serve()
         guest = await Guest.start({
           shares: [{ socketPath: served.socketPath, tag: 'ovfs' }],
-          script: SCRIPT,
+          script: `longest=${longestName}\n${SCRIPT}`,
           onCall: hostCalls(served.host),
           timeoutMs: 150_000,
         })
@@ -35,7 +35,7 @@ export function shareSuite({ name, missing, serve }: Storage): void {
         test(title, () => {
           const report = sections(guest.output).get(check)
           if (report === undefined) throw end
-          expect(report.status, report.trace).toBe(0)
+          expect(report.status, `${report.trace}--- the daemon\n${served.log()}`).toBe(0)
         })
       }
 

@@ -8,13 +8,15 @@ import { OpendalFs } from '@ovfs/opendal-fs'
 import { VirtioFs } from '@ovfs/virtio-fs'
 import { Operator } from 'opendal'
 import { missingForOvfs, startOvfs } from '../harness/daemon.ts'
-import { startS3 } from '../harness/s3.ts'
+import { LONGEST_NAME, startS3 } from '../harness/s3.ts'
 import { missingForVirtiofsd, startVirtiofsd } from '../harness/virtiofsd.ts'
 
 export interface Served {
   readonly socketPath: string
   /** The same storage, from the host. */
   readonly host: Operator
+  /** What the daemon has said. */
+  log(): string
   stop(): Promise<void>
 }
 
@@ -22,11 +24,18 @@ export interface Storage {
   readonly name: string
   /** Names what this storage needs and the machine lacks. */
   missing(): string | undefined
+  /** Bytes of the longest name that it can hold; default 255. */
+  readonly longestName?: number
   serve(): Promise<Served>
 }
 
 export const fsStorage: Storage = { name: 'ovfs over a folder', missing: missingForOvfs, serve: serveFs }
-export const s3Storage: Storage = { name: 'ovfs over S3', missing: missingForOvfs, serve: serveS3 }
+export const s3Storage: Storage = {
+  name: 'ovfs over S3',
+  missing: missingForOvfs,
+  longestName: LONGEST_NAME,
+  serve: serveS3,
+}
 export const memoryStorage: Storage = {
   name: 'ovfs over memory',
   missing: () => undefined,
@@ -45,6 +54,7 @@ async function serveFs(): Promise<Served> {
   return {
     socketPath: daemon.socketPath,
     host: new Operator('fs', { root: dir }),
+    log: daemon.stderr,
     stop: async () => {
       await daemon.stop()
       await rm(dir, { recursive: true })
@@ -63,6 +73,7 @@ async function serveS3(): Promise<Served> {
   return {
     socketPath: daemon.socketPath,
     host: new Operator('s3', server.options),
+    log: daemon.stderr,
     stop: async () => {
       await daemon.stop()
       await server.stop()
@@ -86,6 +97,7 @@ async function serveMemory(): Promise<Served> {
   return {
     socketPath,
     host,
+    log: () => troubles.join('\n'),
     stop: async () => {
       await share.close()
       await rm(dir, { recursive: true })
@@ -101,6 +113,7 @@ async function serveVirtiofsd(): Promise<Served> {
   return {
     socketPath: daemon.socketPath,
     host: new Operator('fs', { root: dir }),
+    log: () => '',
     stop: async () => {
       await daemon.stop()
       await rm(dir, { recursive: true })

@@ -1,5 +1,6 @@
 // An S3 server for tests: s3rver, in a process of its own, over a temporary folder. It checks signatures; its one account
-// is S3RVER with the secret S3RVER.
+// is S3RVER with the secret S3RVER. It keeps each object in files named after it, and a name that is too long for that
+// ends it: see LONGEST_NAME.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -7,6 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repository } from './initramfs.ts'
 import { ended, ownProcess, printed } from './process.ts'
+
+/** The longest name between two slashes that it survives: 255 less the suffix `._S3rver_metadata.json`. */
+export const LONGEST_NAME = 233
 
 export interface S3Server {
   /** What OpenDAL's S3 service needs, under OpenDAL's names. */
@@ -24,9 +28,9 @@ export async function startS3(bucket = 'ovfs'): Promise<S3Server> {
   const dir = await mkdtemp(join(tmpdir(), 'ovfs-s3-'))
   const program = join(repository, 'tests', 'node_modules', 's3rver', 'bin', 's3rver.js')
   const args = ['-d', dir, '-a', '127.0.0.1', '-p', '0', '-s', '--configure-bucket', bucket]
-  const child = ownProcess(
-    spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'ignore'] }),
-  )
+  // Its continuation tokens are made with DES, which OpenSSL 3 has among the legacy ciphers only.
+  const node = ['--openssl-legacy-provider', program, ...args]
+  const child = ownProcess(spawn(process.execPath, node, { stdio: ['ignore', 'pipe', 'ignore'] }))
   const end = ended(child)
   const [, endpoint] = await printed(child, child.stdout, /listening on (127\.0\.0\.1:\d+)/)
   return {
