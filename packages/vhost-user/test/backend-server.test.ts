@@ -148,3 +148,23 @@ test('closing during a request waits for it and leaves nothing open', async () =
   // The memory file of the test is the one descriptor left.
   expect(openDescriptors()).toBe(before + 1)
 })
+
+test('closing during a reset does not reset the device a second time before the first is done', async () => {
+  const { device, server, connect } = serve()
+  const session = connect()
+  await session.handshake()
+  let finish = () => {}
+  device.onReset = () =>
+    new Promise<void>(resolve => {
+      finish = resolve
+    })
+  const reset = expect(session.request('RESET_DEVICE')).resolves.toBeUndefined()
+  await until(() => device.log.includes('reset'))
+  const closed = server.close()
+  await new Promise(resolve => setTimeout(resolve, 2))
+  expect(device.log.filter(line => line === 'reset')).toHaveLength(1)
+  device.onReset = () => {}
+  finish()
+  await Promise.all([reset, closed])
+  expect(device.log.filter(line => line === 'reset')).toHaveLength(2)
+})

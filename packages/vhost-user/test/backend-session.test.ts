@@ -245,6 +245,28 @@ test('memory that a reset device still uses stays mapped until it has let go', a
   expect(guestMappings()).toBe(before)
 })
 
+test('a session is not over before removed memory is let go of', async () => {
+  const { device, connect, disconnects } = serve()
+  const memory = guestMemory()
+  const session = connect()
+  await session.handshake()
+  const before = guestMappings()
+  await session.addMemory(memory)
+  let release = () => {}
+  device.onRemoveRegion = () =>
+    new Promise<void>(resolve => {
+      release = resolve
+    })
+  await session.request('REM_MEM_REG', { region: memory.regions[0] as (typeof memory.regions)[0] })
+  session.close()
+  await until(() => device.log.includes('reset'))
+  await new Promise(resolve => setTimeout(resolve, 2))
+  expect(disconnects).toEqual([])
+  release()
+  await until(() => disconnects.length === 1)
+  expect(guestMappings()).toBe(before)
+})
+
 test('what the device cannot do is refused, and the session goes on', async () => {
   const { device, connect, errors } = serve()
   const session = connect()

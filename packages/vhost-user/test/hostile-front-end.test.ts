@@ -6,7 +6,9 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import type { FrontendSession } from '../src/frontend-session.ts'
 import { type AnyRequestRow, FRONTEND_REQUESTS, type FrontendRequest } from '../src/messages.ts'
 import { createEventFd } from '../src/sys/eventfd.ts'
+import { NativeBuffer } from '../src/sys/libc.ts'
 import { createMemFd } from '../src/sys/memfd.ts'
+import { connectSocket, send } from '../src/sys/unix-socket.ts'
 import {
   type Backend,
   guestMappings,
@@ -420,6 +422,23 @@ test('a front-end that does not read its replies is not read from, and gets them
   for (let i = 0; i < count; i++) session.sendMessage(i % 2 ? 1 : 15, VERSION, NOTHING)
   const requests = (await Promise.all(replies)).map(({ request }) => request)
   expect(requests.every((request, i) => request === (i % 2 ? 1 : 15))).toBe(true)
+})
+
+test('a front-end that never reads is soon not read from', async () => {
+  const backend = serve()
+  const socket = connectSocket(backend.path)
+  onTestFinished(() => closeSync(socket))
+  const question = new NativeBuffer(12)
+  question.bytes.set(header(1, VERSION, 0))
+  let sent = 0
+  for (let idle = 0; idle < 20 && sent < 50_000; idle++) {
+    while (send(socket, question, 0, 12, []) !== undefined) {
+      sent++
+      idle = 0
+    }
+    await new Promise(resolve => setTimeout(resolve, 1))
+  }
+  expect(sent).toBeLessThan(50_000)
 })
 
 test('any bytes at all leave the back-end serving', async () => {

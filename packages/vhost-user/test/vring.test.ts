@@ -159,6 +159,22 @@ test('a ring that fails is kicked no more, tells the front-end, and works again 
   }
 })
 
+test('a ring that breaks when it is first looked at is not listened to', async () => {
+  const { device, ring, errors, eventPair } = testRing()
+  device.onKick = () => {
+    throw new Error('broken from the start')
+  }
+  const kick = eventPair()
+  ring.setSize(256)
+  ring.setAddresses(ADDRESSES)
+  ring.setEnabled(true)
+  ring.setKick(kick.given)
+  signalEventFd(kick.mine)
+  await turn()
+  expect(device.kicks[1]).toBe(1)
+  expect(errors).toHaveLength(1)
+})
+
 test('stopping gives the device’s base in 16 bits, which is where the next start begins', () => {
   const { device, ring } = startedRing()
   device.onStop = () => 0x1_fffe
