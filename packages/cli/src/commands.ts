@@ -8,7 +8,7 @@ import {
   mode,
   oneOf,
   path,
-  size,
+  sizeFrom,
   socketPath,
   text,
   timeLimit,
@@ -79,7 +79,7 @@ const SERVE_OPTIONS = {
   'cache-size': {
     kind: 'value',
     value: 'SIZE',
-    parse: size,
+    parse: sizeFrom('16M'),
     default: '256M',
     summary: 'memory for cached data',
   },
@@ -89,7 +89,12 @@ const SERVE_OPTIONS = {
     parse: path,
     summary: "folder for data not yet published; the system's for temporary files",
   },
-  capacity: { kind: 'value', value: 'SIZE', parse: size, summary: 'size of the file system that df shows' },
+  capacity: {
+    kind: 'value',
+    value: 'SIZE',
+    parse: sizeFrom('1M'),
+    summary: 'size of the file system that df shows',
+  },
   timeout: {
     kind: 'value',
     value: 'TIME',

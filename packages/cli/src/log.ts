@@ -1,7 +1,5 @@
-// One line per event on stderr, as text or as JSON. Written with writeSync, so that the last line before an exit is seen;
-// every text goes through the redactor, and no text can make a second line.
+// One line per event, as text or as JSON. Every text goes through the redactor, and no text can make a second line.
 
-import { writeSync } from 'node:fs'
 import { singleLine } from './error.ts'
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
@@ -83,14 +81,4 @@ export class Log {
 function quoted(value: LogValue): string {
   const text = String(value)
   return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)
-}
-
-/** To stderr, at once. That nobody reads it any more is no reason to stop serving. */
-export function writeStderr(line: string): void {
-  try {
-    writeSync(2, line)
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code !== 'EPIPE' && code !== 'EAGAIN' && code !== 'EIO') throw error
-  }
 }

@@ -4,12 +4,13 @@
 
 import { writeSync } from 'node:fs'
 import { ExitCode } from './exit-code.ts'
-import { writeStderr } from './log.ts'
+import { openLogSink } from './log-sink.ts'
 import { runProgram } from './program.ts'
 import { Redactor } from './secret.ts'
 import { openShare } from './share.ts'
 
 const redactor = new Redactor()
+const writeStderr = openLogSink(process.stderr)
 
 function defect(what: string, error: unknown): never {
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error)

@@ -51,6 +51,14 @@ export const size: ValueParser<number> = value => {
   return Math.round(bytes)
 }
 
+export const sizeFrom =
+  (least: string): ValueParser<number> =>
+  value => {
+    const bytes = size(value)
+    if (bytes < size(least)) throw new RangeError(`a size of at least ${least}`)
+    return bytes
+  }
+
 const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
 /** Longer ones overflow the timers of Node.js (setTimeout, 2^31 - 1 ms). */

@@ -145,7 +145,7 @@ function announceLimits(log: Log, storage: Storage, capability: Capability): voi
   if (!capability.write) log.warn(`${service.name} cannot write: the share is read-only`)
   else if (!capability.delete) log.warn(`${service.name} cannot delete: removing a file fails`)
   if (!capability.list) log.warn(`${service.name} cannot list: the guest sees only names that it asks for`)
-  if (/lost when it ends|may drop/.test(service.summary)) log.warn(`${service.name} is ${service.summary}`)
+  if (service.volatile) log.warn(`${service.name} is ${service.summary}`)
 }
 
 async function publish(share: Share, timeoutMs: number, second: Promise<StopSignal>): Promise<void> {

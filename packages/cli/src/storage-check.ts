@@ -2,6 +2,7 @@
 // guest can connect.
 
 import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Capability, Operator } from 'opendal'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
@@ -90,33 +91,35 @@ async function check(
   options: Readonly<Record<string, string>>,
   timeoutMs: number,
 ): Promise<void> {
-  const deadline = new AbortController()
+  const over = new AbortController()
   const server = serverOf(options)
-  const obstacle = server === undefined ? Promise.resolve(undefined) : findObstacle(server, deadline.signal)
-  const timer = setTimeout(() => deadline.abort(), timeoutMs)
+  const obstacle = server === undefined ? Promise.resolve(undefined) : findObstacle(server, over.signal)
+
+  const answered = async () => {
+    try {
+      await probe(operator, capability)
+    } catch (error) {
+      // Only a request that got no answer has an obstacle for its reason.
+      const unanswered = /send http request|connect/i.test(readFailure(error).message)
+      throw startError(error, service, options, unanswered ? await obstacle : undefined)
+    }
+  }
+  /** Connection pools go on trying for as long as they are let. */
+  const refused = async () => {
+    const found = await obstacle
+    if (found !== undefined && server?.viaHttp === false) throw unreachable(service, found)
+    await new Promise<never>(() => {})
+  }
+  const late = async () => {
+    await sleep(timeoutMs, undefined, { signal: over.signal })
+    over.abort()
+    const found = await obstacle
+    throw found === undefined ? silent(service, timeoutMs) : unreachable(service, found)
+  }
   try {
-    await Promise.race([
-      probe(operator, capability).catch(async error => {
-        // Only a request that got no answer has an obstacle for its reason.
-        const unanswered = /send http request|connect/i.test(readFailure(error).message)
-        throw startError(error, service, options, unanswered ? await obstacle : undefined)
-      }),
-      obstacle.then(found => {
-        if (found !== undefined && server?.viaHttp === false) throw unreachable(service, found)
-        return new Promise<never>(() => {})
-      }),
-      new Promise<never>((_, reject) => {
-        deadline.signal.addEventListener('abort', async () => {
-          reject(
-            (await obstacle.then(found => found && unreachable(service, found))) ??
-              silent(service, timeoutMs),
-          )
-        })
-      }),
-    ])
+    await Promise.race([answered(), refused(), late()])
   } finally {
-    clearTimeout(timer)
-    deadline.abort()
+    over.abort()
   }
 }
 
@@ -128,7 +131,7 @@ function unreachable(service: Service, obstacle: string): CliError {
   )
 }
 
-/** The server can be reached, or none is known. Connection pools go on trying when a password is wrong. */
+/** The server can be reached, or none is known: a wrong password makes some services silent. */
 function silent(service: Service, timeoutMs: number): CliError {
   const { credentials } = service
   const hint =

@@ -233,7 +233,7 @@ describe('ovfs serve', () => {
 
   it('takes a secret that stands on the command line out of the process table', async () => {
     // Accepts and never answers: the start check waits.
-    const server = createServer(() => {})
+    const server = createServer(visitor => visitor.resume().on('error', () => {}))
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as AddressInfo
     const run = ovfs(['serve', `redis://127.0.0.1:${port}`, '-o', 'password=hunter2pw', '--socket', socket()])
@@ -246,14 +246,34 @@ describe('ovfs serve', () => {
     await new Promise(resolve => server.close(resolve))
   })
 
-  it('goes on when nobody reads its log any more', async () => {
+  it('goes on when nobody reads its log: neither a full one nor a closed one stops it', async () => {
     const run = ovfs(['serve', 'memory://', '--socket', socket()])
     await run.said(WAITING)
+    run.child.stderr?.pause()
+    for (let i = 0; i < 400; i++) await visit(socket())
     run.child.stderr?.destroy()
-    await visit(socket())
     await visit(socket())
     run.child.kill('SIGTERM')
     expect((await run.ended).code).toBe(0)
+  })
+})
+
+describe('a defect', () => {
+  it('ends the process with its stack, exit code 70, and without secrets', async () => {
+    const server = createServer(visitor => visitor.resume().on('error', () => {}))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const thrower = `setTimeout(() => { throw new Error('boom ' + process.env.SECRET) }, 2000)`
+    const run = ovfs(['serve', `redis://127.0.0.1:${port}`, '-o', 'password=env:SECRET', '--fd=3'], {
+      env: {
+        SECRET: 'hunter2pw',
+        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(thrower)}`,
+      },
+    })
+    const { code, stderr } = await run.ended
+    expect(stderr).toMatch(/^ovfs: a defect of ovfs: an exception was not caught: Error: boom \*\*\*\n +at /)
+    expect(code).toBe(70)
+    await new Promise(resolve => server.close(resolve))
   })
 })
 

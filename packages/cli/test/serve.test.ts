@@ -101,9 +101,9 @@ describe('serve', () => {
   })
 
   it('hands the settings on', async () => {
-    const run = start([...MEMORY, '--read-only', '--uid=7', '--cache-size=1M', '--timeout=2s'])
+    const run = start([...MEMORY, '--read-only', '--uid=7', '--cache-size=32M', '--timeout=2s'])
     const share = await run.listening
-    expect(share).toMatchObject({ readOnly: true, timeoutMs: 2000, files: { uid: 7, cacheBytes: 2 ** 20 } })
+    expect(share).toMatchObject({ readOnly: true, timeoutMs: 2000, files: { uid: 7, cacheBytes: 2 ** 25 } })
     run.signals.emit('SIGHUP', 'SIGHUP')
     expect(await run.ended).toBe(0)
   })

@@ -7,6 +7,7 @@ export const LOCAL: readonly Service[] = [
   {
     name: 'memory',
     summary: 'this process, lost when it ends',
+    volatile: true,
     place: { kind: 'root' },
     form: 'memory://',
     options: ['root'],
@@ -24,6 +25,7 @@ export const LOCAL: readonly Service[] = [
   {
     name: 'dashmap',
     summary: 'this process, lost when it ends',
+    volatile: true,
     place: { kind: 'root' },
     form: 'dashmap://',
     options: ['root'],
@@ -32,6 +34,7 @@ export const LOCAL: readonly Service[] = [
   {
     name: 'moka',
     summary: 'a cache in this process; it may drop what it holds',
+    volatile: true,
     place: { kind: 'root' },
     form: 'moka://',
     options: words('root name max_capacity time_to_live time_to_idle'),
@@ -40,6 +43,7 @@ export const LOCAL: readonly Service[] = [
   {
     name: 'mini-moka',
     summary: 'a cache in this process; it may drop what it holds',
+    volatile: true,
     place: { kind: 'root' },
     form: 'mini-moka://',
     options: words('root max_capacity time_to_live time_to_idle'),

@@ -72,6 +72,7 @@ export const SERVERS: readonly Service[] = [
   {
     name: 'memcached',
     summary: 'Memcached; it may drop what it holds',
+    volatile: true,
     place: { kind: 'server', protocol: 'tcp' },
     form: 'memcached://HOST:PORT/PREFIX',
     options: words('root endpoint username password connection_pool_max_size'),

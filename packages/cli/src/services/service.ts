@@ -20,6 +20,8 @@ export interface Service {
   /** OpenDAL's name. */
   readonly name: string
   readonly summary: string
+  /** What is written may be gone without anybody having removed it. */
+  readonly volatile?: true
   readonly place: Place
   /** What to type. */
   readonly form: string
