@@ -62,7 +62,8 @@ export class BackendState {
   async endSession(): Promise<void> {
     for (const ring of this.rings) ring.silence()
     try {
-      // The device may still use guest memory until its promise settles; only then the mappings go.
+      // The device may use guest memory until its promise settles. If it fails, the mappings stay: better leaked than gone
+      // under its hands.
       await this.#resetDevice()
       await this.regions.clear()
     } finally {

@@ -78,13 +78,14 @@ export class BackendSession {
 
   async #tearDown(cause: unknown): Promise<void> {
     this.#connection.close()
-    let error = cause
+    let error = cause === undefined ? undefined : asVhostUserError(cause)
     try {
       await this.#state.endSession()
     } catch (failure) {
-      error ??= failure
+      if (error) this.#report(asVhostUserError(failure))
+      else error = asVhostUserError(failure)
     }
-    this.#ended(error === undefined ? undefined : asVhostUserError(error))
+    this.#ended(error)
   }
 
   #receive({ request, flags, payload, fds }: Message): void | Promise<void> {
@@ -135,6 +136,7 @@ export class BackendSession {
   #refuse(name: FrontendRequest | undefined, request: number, needReply: boolean, cause: unknown): void {
     if (this.#connection.closed) return
     const error = asVhostUserError(cause)
+    if (error.code === 'DEVICE_LOST') throw error
     const reply = name && FRONTEND_REQUESTS[name].reply
     if (needReply && !reply) {
       this.#connection.send(request, REPLY_FLAGS, FAILURE)

@@ -301,3 +301,18 @@ test('a device that cannot stop its ring ends the session', async () => {
   await expect(session.stopRing(ring)).rejects.toMatchObject({ code: 'PEER_CLOSED' })
   expect(disconnects).toMatchObject([{ code: 'DEVICE_LOST', cause: new Error('stuck') }])
 })
+
+test('a device that cannot be reset ends the session, and its memory stays mapped', async () => {
+  const { device, connect, disconnects, errors } = serve()
+  const session = connect()
+  await session.handshake()
+  const memory = guestMemory()
+  const before = guestMappings()
+  await session.addMemory(memory)
+  device.onReset = () => Promise.reject(new Error('stuck'))
+  await expect(session.request('RESET_DEVICE')).rejects.toMatchObject({ code: 'PEER_CLOSED' })
+  await until(() => disconnects.length === 1)
+  expect(disconnects).toMatchObject([{ code: 'DEVICE_LOST', cause: new Error('stuck') }])
+  expect(errors, 'the second failure is not lost').toMatchObject([{ code: 'DEVICE_LOST' }])
+  expect(guestMappings()).toBe(before + 2)
+})
