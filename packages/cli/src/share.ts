@@ -5,7 +5,7 @@ import { OpendalFs } from '@ovfs/opendal-fs'
 import { VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
 import type { Share, ShareOptions } from './serve.ts'
-import { otherTrouble, storageTrouble, TroubleLimit } from './trouble.ts'
+import { fileSystemTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
 
 export function openShare({
   operator,
@@ -27,7 +27,7 @@ export function openShare({
     timeoutMs,
     ...(stagingDir !== undefined && { stagingDir }),
     ...(capacityBytes !== undefined && { capacityBytes }),
-    onError: error => troubles.report(storageTrouble(error, storage)),
+    onError: error => troubles.report(fileSystemTrouble(error, storage)),
   })
   const device = new VirtioFs({
     ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),

@@ -1,7 +1,7 @@
 // What went wrong while serving, as log events: what the guest asked, what the service said, what to do. A guest can cause as
 // many failures as it likes, so there is a limit to how many a second are written.
 
-import type { StorageError } from '@ovfs/opendal-fs'
+import { StorageError } from '@ovfs/opendal-fs'
 import type { LogFields } from './log.ts'
 import { adviceFor, readFailure } from './storage-failure.ts'
 import type { Storage } from './uri.ts'
@@ -11,8 +11,10 @@ export interface Trouble {
   readonly fields: LogFields
 }
 
-/** A storage operation failed, and the guest was told `error.code`. */
-export function storageTrouble(error: StorageError, storage: Storage): Trouble {
+/** What the file system reports: mostly a storage operation that failed, where the guest was told `error.code`. */
+export function fileSystemTrouble(error: Error, storage: Storage): Trouble {
+  if (!(error instanceof StorageError))
+    return otherTrouble('the file system failed outside of a request', error)
   const failure = error.kind === 'Deadline' ? undefined : readFailure(error.cause ?? error)
   return {
     message: 'storage operation failed',

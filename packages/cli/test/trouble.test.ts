@@ -1,7 +1,7 @@
 import { StorageError } from '@ovfs/opendal-fs'
 import { describe, expect, it } from 'vitest'
 import { processSources } from '../src/secret.ts'
-import { otherTrouble, storageTrouble, type Trouble, TroubleLimit } from '../src/trouble.ts'
+import { fileSystemTrouble, otherTrouble, type Trouble, TroubleLimit } from '../src/trouble.ts'
 import { parseStorage } from '../src/uri.ts'
 
 const storage = parseStorage('s3://b', [], processSources)
@@ -13,7 +13,7 @@ describe('trouble is told', () => {
     const error = new StorageError('PermissionDenied', 'EACCES', false, 'write', 'dir/x', text, {
       cause: new Error(text),
     })
-    const { message, fields } = storageTrouble(error, storage)
+    const { message, fields } = fileSystemTrouble(error, storage)
     expect(message).toBe('storage operation failed')
     expect(fields).toMatchObject({
       operation: 'write',
@@ -27,7 +27,7 @@ describe('trouble is told', () => {
 
   it('when the service does not answer in time', () => {
     const error = new StorageError('Deadline', 'EIO', false, 'read', 'x', 'no answer')
-    expect(storageTrouble(error, storage).fields.hint).toMatch(/--timeout/)
+    expect(fileSystemTrouble(error, storage).fields.hint).toMatch(/--timeout/)
   })
 
   it('with code and cause when it is of another kind', () => {
