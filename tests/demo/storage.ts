@@ -13,12 +13,12 @@ export interface DemoStorage {
   /** Further arguments for `ovfs serve`. */
   readonly args: readonly string[]
   /** The same storage from the host; undefined for one that lives inside the daemon. */
-  readonly host: Operator | undefined
+  host(): Operator | undefined
   remove(): void
 }
 
 export function demoStorage(uri: string | undefined, args: readonly string[]): DemoStorage {
-  if (uri !== undefined) return { uri, args, host: hostView(uri, args), remove: () => {} }
+  if (uri !== undefined) return { uri, args, host: () => hostView(uri, args), remove: () => {} }
   const dir = mkdtempSync(join(tmpdir(), 'ovfs-demo-'))
   mkdirSync(join(dir, 'poems'))
   writeFileSync(
@@ -28,7 +28,7 @@ export function demoStorage(uri: string | undefined, args: readonly string[]): D
   writeFileSync(join(dir, 'poems', 'haiku.txt'), 'old pond\na frog leaps in\nwater’s sound\n')
   writeFileSync(join(dir, 'numbers.csv'), Array.from({ length: 1000 }, (_, n) => `${n},${n * n}\n`).join(''))
   const remove = () => rmSync(dir, { recursive: true, force: true })
-  return { uri: `fs://${dir}`, args, host: new Operator('fs', { root: dir }), remove }
+  return { uri: `fs://${dir}`, args, host: () => new Operator('fs', { root: dir }), remove }
 }
 
 function hostView(uri: string, args: readonly string[]): Operator | undefined {
@@ -39,11 +39,12 @@ function hostView(uri: string, args: readonly string[]): Operator | undefined {
 
 /** Reads the file past the daemon and compares it with what the guest has seen. */
 export async function agree(
-  { host }: DemoStorage,
+  storage: DemoStorage,
   path: string,
   seenByGuest: string,
   print: (text: string) => void,
 ): Promise<void> {
+  const host = storage.host()
   if (host === undefined) {
     print('host: this storage lives inside the daemon, so there is nothing to compare with\n')
     return
