@@ -105,8 +105,14 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
   })
   const signals = catchStopSignals(host.signals)
   try {
-    if (endpoint.kind === 'path') await listenWith(endpoint.path, access, () => share.listen())
-    else await share.listen()
+    try {
+      if (endpoint.kind === 'path') await listenWith(endpoint.path, access, () => share.listen())
+      else await share.listen()
+    } catch (error) {
+      // It may listen already, with permissions that could not be set: no socket file stays behind.
+      await share.close()
+      throw error
+    }
     log.info('serving', {
       storage: storage.display,
       socket: endpoint.kind === 'path' ? endpoint.path : `fd ${endpoint.fd}`,

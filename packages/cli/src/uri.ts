@@ -50,7 +50,8 @@ export function parseStorage(uri: string, assignments: readonly string[], source
 
   for (const [name, value] of own) {
     if (SECRET_OPTIONS.has(name)) {
-      if (/^(?:env|file):/.test(value)) {
+      // SQLite has connection strings that begin so.
+      if (/^(?:env|file):/.test(value) && name !== 'connection_string') {
         throw new CliError('OPTION', `?${name}= takes the value itself`, `write -o ${name}=${value} instead`)
       }
       exposed.add(name)

@@ -249,6 +249,13 @@ describe('serve', () => {
     await run.ended
   })
 
+  it('does not leave a socket behind whose permissions could not be set', async () => {
+    const run = start([...MEMORY, '--socket-mode=0600'])
+    expect(await run.ended).toBe(1)
+    expect(run.calls).toEqual(['listen', 'close'])
+    expect(run.output()).toMatch(/^ovfs: cannot set the permissions of .* \(ENOENT\)\n$/)
+  })
+
   it('refuses a staging folder that is not there, or not a folder', async () => {
     writeFileSync(join(folder, 'file'), '')
     for (const [name, message] of [

@@ -51,6 +51,11 @@ const UNDERSTOOD: readonly (readonly [string, string, Record<string, string>])[]
   ['redis://h/app', 'redis', { endpoint: 'redis://h', root: '/app' }],
   ['rediss://h/0', 'redis', { endpoint: 'rediss://h', db: '0' }],
   ['sqlite:///data/a.db?table=t', 'sqlite', { connection_string: 'sqlite:///data/a.db', table: 't' }],
+  [
+    'sqlite://?connection_string=file:/a.db&table=t',
+    'sqlite',
+    { connection_string: 'file:/a.db', table: 't' },
+  ],
   ['redb:///data/a.redb?table=t', 'redb', { datadir: '/data/a.redb', table: 't' }],
   [
     'postgres://me@h:5433/db?table=t&sslmode=require',
