@@ -7,7 +7,7 @@
 
 import { FUSE_INIT_BSWAP_RESERVED, FUSE_KERNEL_VERSION, InitFlags, Opcode, PATH_MAX } from './constants.ts'
 import { Errno, FsError } from './errno.ts'
-import type { FuseHandler } from './handler.ts'
+import type { FuseHandler, NodeId } from './handler.ts'
 import { decodeInit, negotiate, requireVersion, versionOnly } from './init.ts'
 import type { Operation } from './operation.ts'
 import { OPERATION_BY_OPCODE, opcodeName } from './operations.ts'
@@ -115,6 +115,7 @@ export class FuseServer {
     } else {
       // Without a header there is no `unique` to answer.
       request.opcode = 0
+      request.node = 0 as NodeId
       this.#report(request, noHeader(message.readable.byteLength))
     }
     this.#recycle(request)

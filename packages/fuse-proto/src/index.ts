@@ -19,6 +19,7 @@ export {
   type FuseProtocolErrorCode,
   type FuseProtocolErrorPlace,
 } from './protocol-error.ts'
+export { attrOf, attrReplyOf, entryOf } from './replies.ts'
 export type { FuseMessage } from './request-workspace.ts'
 export { type Spans, spansOf } from './spans.ts'
 export * from './structs.ts'

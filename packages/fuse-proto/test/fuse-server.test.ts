@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import {
+  CopyFileRangeIn,
+  CopyFileRangeOut,
   Errno,
   type ErrnoName,
   FsError,
@@ -315,6 +317,22 @@ describe('extended attributes', () => {
     await client.init()
     await client.setxattr(1, 'x'.repeat(255), greatest)
   })
+})
+
+test('COPY_FILE_RANGE is capped at what its 32-bit answer can say, COPY_FILE_RANGE_64 is not', async () => {
+  const { client } = await serve({
+    copyFileRange: (_, __, ___, ____, _____, ______, _______, length) => length,
+  })
+  const from = { node: 1, fh: 1, offset: 0 }
+  expect(await client.copyFileRange(from, from, 2 ** 40)).toBe(0xffff_f000)
+  const args = CopyFileRangeIn.toBytes({
+    ...{ fhIn: 1, offIn: 0, nodeidOut: 1, fhOut: 1, offOut: 0, flags: 0n },
+    len: 2 ** 40,
+  })
+  const body = await client.call('COPY_FILE_RANGE_64', { node: 1, args })
+  expect(CopyFileRangeOut.fromBytes(body).bytesCopied).toBe(2 ** 40)
+  new DataView(args.buffer).setUint32(CopyFileRangeIn.offsets.flags, 1, true)
+  expect(await errnoOf(client.call('COPY_FILE_RANGE_64', { node: 1, args }))).toBe('EINVAL')
 })
 
 describe('failures', () => {
