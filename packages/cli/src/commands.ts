@@ -114,7 +114,7 @@ const SERVE_OPTIONS = {
     value: 'LEVEL',
     parse: oneOf(LOG_LEVELS),
     default: 'info',
-    summary: LOG_LEVELS.join(', '),
+    summary: `${LOG_LEVELS.join(', ')} (a line for each request)`,
   },
   'log-format': {
     kind: 'value',

@@ -1,30 +1,21 @@
 // Why the socket cannot be listened on, and what to do.
 
 import { dirname } from 'node:path'
+import { VhostUserError } from '@ovfs/virtio-fs'
 import { CliError } from './error.ts'
 import type { Endpoint } from './settings.ts'
-
-/** What an error of @ovfs/vhost-user says of itself. */
-interface SocketFailure extends Error {
-  readonly code: string
-  readonly errno?: string | undefined
-}
 
 type Told = readonly [message: string, hint?: string | undefined]
 
 /** A CliError for what a person can mend; any other error as it is. */
 export function listenError(error: unknown, endpoint: Endpoint): unknown {
-  if (!isSocketFailure(error)) return error
+  if (!(error instanceof VhostUserError)) return error
   const [message, hint] =
     endpoint.kind === 'path' ? pathError(error, endpoint.path) : fdError(error, endpoint.fd)
   return new CliError('SOCKET', message, hint, { cause: error })
 }
 
-function isSocketFailure(error: unknown): error is SocketFailure {
-  return error instanceof Error && error.name === 'VhostUserError'
-}
-
-function pathError({ code, errno, message }: SocketFailure, path: string): Told {
+function pathError({ code, errno, message }: VhostUserError, path: string): Told {
   const folder = dirname(path)
   switch (code) {
     case 'SOCKET_IN_USE':
@@ -45,7 +36,7 @@ function pathHint(errno: string | undefined, folder: string): string {
   return 'choose another path'
 }
 
-function fdError({ code, errno, message }: SocketFailure, fd: number): Told {
+function fdError({ code, errno, message }: VhostUserError, fd: number): Told {
   const hint = `descriptor ${fd} has to be a Unix socket on which somebody has called listen`
   if (code === 'SYSTEM_CALL') return [`--fd ${fd} cannot be used (${errno ?? message})`, hint]
   return [message, code === 'NOT_A_SOCKET' ? hint : undefined]

@@ -19,6 +19,8 @@ export interface ShareEvents {
   disconnected(reason?: string): void
   /** A request failed, or a guest or front-end broke the rules. The share goes on. */
   trouble(message: string, fields: LogFields): void
+  /** One request and its answer; absent if nobody wants to know, because it costs more than most answers. */
+  readonly request?: (line: string) => void
 }
 
 export interface ShareOptions {
@@ -101,6 +103,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
         visit.end()
       },
       trouble: (message, fields) => log.error(message, fields),
+      ...(settings.logLevel === 'debug' && { request: line => log.debug(line) }),
     },
   })
   const signals = catchStopSignals(host.signals)

@@ -37,6 +37,7 @@ export function openShare({
     onError: error => troubles.report(otherTrouble('the front-end or its driver broke a rule', error)),
     onRequestError: ({ operation, node, name, error }) =>
       troubles.report(otherTrouble('a request failed', error, { operation, node, name })),
+    ...(events.request && { onTrace: events.request }),
   })
   return {
     listen: async () => {

@@ -31,6 +31,7 @@ export class FrontendMemory {
   readonly fd: number
   readonly regions: readonly FrontendRegion[]
   readonly #mappings: Mapping[] = []
+  #closed = false
 
   constructor(layout: readonly RegionLayout[]) {
     const total = layout.reduce((sum, { size }) => sum + size, LEAD)
@@ -53,6 +54,8 @@ export class FrontendMemory {
 
   /** The caller promises that nothing in this process touches the pieces any more. */
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     for (const mapping of this.#mappings.splice(0)) mapping.unmap()
     closeFd(this.fd)
   }

@@ -25,6 +25,8 @@ export interface VirtioFsDeviceOptions {
   readonly queueCount: number
   /** A request failed for a reason that is not an errno. The guest was told EIO. */
   readonly onRequestError: (report: FuseErrorReport) => void
+  /** Given a line for each request and its answer. */
+  readonly onTrace?: (line: string) => void
 }
 
 export class VirtioFsDevice implements VhostUserDevice {
@@ -39,7 +41,11 @@ export class VirtioFsDevice implements VhostUserDevice {
   constructor(options: VirtioFsDeviceOptions) {
     this.queueCount = options.queueCount
     this.#queues = new Array(options.queueCount).fill(undefined)
-    this.#fuse = new FuseServer(options.handler, { onError: options.onRequestError })
+    const { handler, onRequestError, onTrace } = options
+    this.#fuse = new FuseServer(handler, {
+      onError: onRequestError,
+      ...(onTrace && { trace: { now: () => performance.now(), line: onTrace } }),
+    })
     this.#handle = chain => this.#fuse.handle(chain)
   }
 

@@ -21,6 +21,8 @@ export interface VirtioFsOptions {
   readonly onError?: (error: VhostUserError) => void
   /** A request failed for a reason that is not an errno: the guest was told EIO. */
   readonly onRequestError?: (report: FuseErrorReport) => void
+  /** Given a line for each request and its answer; slows everything down. */
+  readonly onTrace?: (line: string) => void
 }
 
 const DEFAULT_REQUEST_QUEUES = 8
@@ -36,6 +38,7 @@ export class VirtioFs {
       handler: options.handler,
       queueCount: 1 + (options.requestQueues ?? DEFAULT_REQUEST_QUEUES),
       onRequestError: options.onRequestError ?? (() => undefined),
+      ...(options.onTrace && { onTrace: options.onTrace }),
     })
   }
 
