@@ -330,6 +330,6 @@ test('any bytes in any pieces are answered once, within their room, with an errn
         }
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   )
 })

@@ -95,6 +95,6 @@ test('client and server understand each other wherever the guest cuts its buffer
         expect(errors).toEqual([])
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 30 },
   )
 })
