@@ -35,6 +35,10 @@ export interface GuestOptions {
   onOutput?: (chunk: Buffer) => void
   /** More files for the guest's root, by path without the leading slash. */
   files?: Readonly<Record<string, string | Uint8Array>>
+  /** Kernel modules to load besides those of a share, by name; what they depend on is found. */
+  modules?: readonly string[]
+  /** Appended to QEMU's command line: other devices, for example. */
+  qemuArgs?: readonly string[]
   memoryMiB?: number
   cpus?: number
   kernelArgs?: string
@@ -258,7 +262,8 @@ function bootParts({
   shares,
   script,
   files = {},
-}: Pick<GuestOptions, 'shares' | 'script' | 'files'>): BootParts {
+  modules = [],
+}: Pick<GuestOptions, 'shares' | 'script' | 'files' | 'modules'>): BootParts {
   const guest = guestFiles()
   if (guest === undefined) throw new GuestError(`no guest without ${missingForGuest()}`)
   const mounted = shares.filter(share => share.mountPoint !== null)
@@ -269,13 +274,13 @@ function bootParts({
   )
   const dir = mkdtempSync(join(tmpdir(), 'ovfs-guest-'))
   const initrd = join(dir, 'initramfs.cpio')
-  writeFileSync(initrd, Buffer.concat([baseInitramfs(guest), cpioArchive(entries)]))
+  writeFileSync(initrd, Buffer.concat([baseInitramfs(guest, modules), cpioArchive(entries)]))
   return { kernel: guest.kernel, initrd, remove: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
 /** The kernel's console, the script's line and the monitor are descriptors 3, 4 and 5, or all on the terminal. */
 function qemuArguments(
-  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'kernelArgs' | 'reboots'>,
+  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'kernelArgs' | 'reboots' | 'qemuArgs'>,
   { kernel, initrd }: BootParts,
   terminal = false,
 ): string[] {
@@ -300,6 +305,7 @@ function qemuArguments(
       ...['-chardev', `socket,id=share${index},path=${socketPath.replaceAll(',', ',,')}`],
       ...['-device', `vhost-user-fs-pci,chardev=share${index},tag=${tag},queue-size=${queueSize}`],
     ]),
+    ...(options.qemuArgs ?? []),
   ]
 }
 

@@ -35,12 +35,14 @@ export function guestFiles(): GuestFiles | undefined {
   }
 }
 
-/** The base archive, built once for each combination of kernel, busybox and /init. */
-export function baseInitramfs(files: GuestFiles): Buffer {
-  const identity = createHash('sha256').update(readFileSync(files.busybox)).update(files.kernel).update(INIT)
+/** The base archive, built once for each combination of kernel, busybox, /init and modules. */
+export function baseInitramfs(files: GuestFiles, moreModules: readonly string[] = []): Buffer {
+  const wanted = [...MODULES, ...moreModules]
+  const identity = createHash('sha256').update(readFileSync(files.busybox)).update(files.kernel)
+  identity.update(INIT).update(wanted.join())
   const path = join(cache, 'initramfs', `${identity.digest('hex').slice(0, 16)}.cpio`)
   if (existsSync(path)) return readFileSync(path)
-  const archive = cpioArchive([...program(files.busybox), ...modules(files)])
+  const archive = cpioArchive([...program(files.busybox), ...modules(files, wanted)])
   mkdirSync(join(cache, 'initramfs'), { recursive: true })
   const unfinished = `${path}.${process.pid}`
   writeFileSync(unfinished, archive)
@@ -64,7 +66,7 @@ function program(busybox: string): CpioEntry[] {
 }
 
 /** The modules under the names that /init loads in alphabetical order: a number, then the module's own name. */
-function modules(files: GuestFiles): CpioEntry[] {
+function modules(files: GuestFiles, wanted: readonly string[]): CpioEntry[] {
   const found = new Map<string, string>()
   for (const path of readdirSync(files.modules, { recursive: true, encoding: 'utf8' })) {
     const name = /^(.+)\.ko(\.xz)?$/.exec(basename(path))?.[1]
@@ -78,7 +80,7 @@ function modules(files: GuestFiles): CpioEntry[] {
     for (const needed of dependencies(code)) load(needed)
     loaded.set(name, code)
   }
-  for (const name of MODULES) load(name)
+  for (const name of wanted) load(name)
   return [...loaded].map(([name, data], index) => {
     return { path: `modules/${String(index).padStart(2, '0')}-${name}.ko`, kind: 'file', data }
   })
