@@ -130,10 +130,15 @@ it('does not let a write that outlived its deadline overwrite a later one', asyn
   const guest = mount({ timeoutMs: 50 })
   const file = await guest.create('f')
   await file.write(0, 'first')
-  const release = faults.hold('write')
+  let release: () => void = () => undefined
+  const gate = new Promise<void>(resolve => {
+    release = resolve
+  })
+  faults.before = operation => (operation === 'write' && faults.count('write') === 1 ? gate : undefined)
   await expect(file.fsync()).rejects.toMatchObject({ code: 'EIO' })
   await file.write(0, 'other')
   const later = file.fsync()
+  await turn()
   release()
   await later
   expect((await operator.read('f')).toString()).toBe('other')
@@ -250,4 +255,20 @@ it('publishes a file in a directory that somebody else has removed meanwhile', a
   expect(await guest.names('d')).toEqual(['mine'])
   await file.close()
   expect((await operator.read('d/mine')).toString()).toBe('kept')
+})
+
+it('believes a change made here more than an answer that is older', async () => {
+  const guest = mount()
+  let release: () => void = () => undefined
+  const gate = new Promise<void>(resolve => {
+    release = resolve
+  })
+  faults.after = operation => (operation === 'stat' ? gate : undefined)
+  const early = guest.exists('f')
+  await turn()
+  faults.after = () => undefined
+  await guest.put('f', 'x')
+  release()
+  expect(await early).toBe(true)
+  expect(await guest.text('f')).toBe('x')
 })

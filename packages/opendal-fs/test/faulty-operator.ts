@@ -9,6 +9,8 @@ export class Faults {
   readonly calls: string[] = []
   /** Runs before each call; what it throws, the call fails with. */
   before: Intercept = () => undefined
+  /** Runs after each call, before its answer is given. */
+  after: Intercept = () => undefined
 
   /** Holds calls of one operation until the returned function is called. */
   hold(operation: string): () => void {
@@ -38,8 +40,19 @@ export function faulty(operator: Operator, faults: Faults): Operator {
       return async (...args: unknown[]) => {
         faults.calls.push(`${String(property)} ${String(args[0])}`)
         await faults.before(String(property), String(args[0]))
-        return value.apply(target, args)
+        const result: unknown = await value.apply(target, args).catch((error: unknown) => new Failure(error))
+        await faults.after(String(property), String(args[0]))
+        if (result instanceof Failure) throw result.error
+        return result
       }
     },
   })
+}
+
+class Failure {
+  readonly error: unknown
+
+  constructor(error: unknown) {
+    this.error = error
+  }
 }

@@ -9,6 +9,9 @@ const bytes = (length: number, seed = 1) =>
   Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
 
 describe.each(SCHEMES)('on %s', scheme => {
+  // Memory tells neither time nor ETag: one version looks like another of its size.
+  const itWithVersions = (name: string, test: () => Promise<void>) => scheme !== 'memory' && it(name, test)
+
   let storage: Service
   let fs: OpendalFs
   let guest: Guest
@@ -74,6 +77,28 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect(await guest.names('/')).toEqual(['dir'])
   })
 
+  itWithVersions('shows the new version of a file that was read before, once it is opened', async () => {
+    await storage.outside.write('f', Buffer.from('old bytes'))
+    const before = await guest.open('f')
+    expect(new TextDecoder().decode(await before.readAll())).toBe('old bytes')
+    // S3 keeps whole seconds, and an ETag; a local folder keeps the time only, but finely.
+    await storage.outside.write('f', Buffer.from('new bytes'))
+    await new Promise(resolve => setTimeout(resolve, 60))
+    const after = await guest.open('f')
+    expect(after.openFlags & 2).toBe(0)
+    expect(new TextDecoder().decode(await after.readAll())).toBe('new bytes')
+    await before.close()
+    await after.close()
+  })
+
+  itWithVersions('goes on with the new version when a file shrinks under its reader', async () => {
+    await storage.outside.write('f', Buffer.alloc(200_000, 'a'))
+    const file = await guest.open('f')
+    await storage.outside.write('f', Buffer.alloc(100_000, 'b'))
+    expect(Buffer.from(await file.read(50_000, 100_000)).equals(Buffer.alloc(50_000, 'b'))).toBe(true)
+    await file.close()
+  })
+
   it('reads a file larger than any extent, whole and in the middle', async () => {
     const content = bytes(5_000_001)
     await storage.outside.write('big', Buffer.from(content))
@@ -121,6 +146,16 @@ describe.each(SCHEMES)('on %s', scheme => {
     await guest.unlink('target')
     await file.close()
     expect(await storage.outside.exists('target')).toBe(false)
+  })
+
+  it('leaves nothing of what an unpublished file has replaced when that moves on', async () => {
+    await guest.put('target', 'old')
+    const file = await guest.create('new')
+    await guest.rename('new', 'target')
+    await guest.rename('target', 'elsewhere')
+    expect(await storage.outside.exists('target')).toBe(false)
+    await file.close()
+    expect(await guest.names('/')).toEqual(['elsewhere'])
   })
 
   it('moves a directory with everything in it, unpublished files too', async () => {
