@@ -38,7 +38,10 @@ export interface VhostUserDevice {
   readonly queueCount: number
   /** The driver's choice among the features; may come again while rings run. */
   setFeatures(features: bigint): void
-  /** Throws if the device cannot take the region. Regions never overlap; rings that run may lie in the new one from now on. */
+  /**
+   * Throws if the device cannot take the region. Regions never overlap; rings that run may lie in the new one from now on, and
+   * are kicked.
+   */
   addRegion(region: MappedRegion): void
   /**
    * Nothing new may touch the region from now on; a ring in it stays started and idles until its memory is back. The session
@@ -52,10 +55,12 @@ export interface VhostUserDevice {
    */
   startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void
   /**
-   * The driver says there are available buffers; also called once after a ring starts or is enabled again. Cheap if there are
-   * none. An exception is a broken ring, as with `fail`.
+   * Take the ring's available buffers: now, and at no other time, because a ring may be disabled between two kicks and then
+   * keeps its buffers. True if some are left for another turn; the session kicks again, once the event loop went round.
+   * Also called after a ring starts, is enabled again, or may have its memory back. Cheap if there is nothing. An exception is
+   * a broken ring, as with `fail`.
    */
-  kickRing(index: number): void
+  kickRing(index: number): boolean
   /**
    * No new buffers are taken from now on. Resolves, once all taken ones are returned, to the next index to process. The
    * virtual machine stands still meanwhile, so the device must bound the time; a rejection ends the session.

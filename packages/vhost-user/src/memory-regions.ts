@@ -7,6 +7,7 @@ import type { MappedRegion, VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import type { MemoryRegion } from './payloads.ts'
 import { Mapping } from './sys/mapping.ts'
+import { sealAgainstShrinking } from './sys/memfd.ts'
 
 /** Answer to GET_MAX_MEM_SLOTS: what the kernel's own vhost back-ends allow too. */
 export const MAX_MEMORY_SLOTS = 509
@@ -182,6 +183,8 @@ function requireNoOverlap(
 }
 
 function map({ guestAddress, userAddress, size, mmapOffset }: RegionDescription, fd: number): Entry {
+  // Before the file's size is looked at, so that what is seen then stays true.
+  sealAgainstShrinking(fd)
   const file = fstatSync(fd, { bigint: true })
   const mapping = new Mapping({ fd, offset: mmapOffset, size })
   return { guestAddress, userAddress, size, mmapOffset, file, mapping, pieces: mapping.pieces }

@@ -45,6 +45,8 @@ export class Vring {
   #errFd = NO_FD
   #kickPoll: FdPoll | undefined
   #timer: NodeJS.Timeout | undefined
+  /** The device has more buffers to take: kicked again after everybody else on the event loop had their turn. */
+  #nextTurn: NodeJS.Immediate | undefined
 
   constructor(index: number, device: VhostUserDevice, report: (error: VhostUserError) => void) {
     this.index = index
@@ -119,9 +121,13 @@ export class Vring {
     else this.#stopListening()
   }
 
-  /** Guest memory has changed: a ring that could not be started for want of it may start now. */
+  /**
+   * Guest memory has changed: a ring that could not be started for want of it may start now, and one that idled because its
+   * memory was away may have missed kicks.
+   */
   memoryChanged(): void {
-    this.#update()
+    if (!this.#running) this.#update()
+    else if (this.#started && this.#enabled && !this.#broken) this.#kick()
   }
 
   /** GET_VRING_BASE: the next available index to process, once the device has returned what it took. */
@@ -218,7 +224,7 @@ export class Vring {
       { readable: true },
       {
         ready: () => {
-          if (drainEventFd(this.#kickFd)) this.#device.kickRing(this.index)
+          if (drainEventFd(this.#kickFd) && this.#device.kickRing(this.index)) this.#kickAgain()
         },
         failed: cause => this.#fail(cause),
       },
@@ -230,14 +236,24 @@ export class Vring {
     this.#kickPoll = undefined
     clearInterval(this.#timer)
     this.#timer = undefined
+    clearImmediate(this.#nextTurn)
+    this.#nextTurn = undefined
   }
 
   #kick(): void {
     try {
-      this.#device.kickRing(this.index)
+      if (this.#device.kickRing(this.index)) this.#kickAgain()
     } catch (cause) {
       this.#fail(cause)
     }
+  }
+
+  #kickAgain(): void {
+    if (this.#broken) return
+    this.#nextTurn ??= setImmediate(() => {
+      this.#nextTurn = undefined
+      this.#kick()
+    })
   }
 
   #notify(): void {

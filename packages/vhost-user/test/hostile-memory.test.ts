@@ -1,7 +1,8 @@
 // Memory and rings that a front-end may announce but must not get: refused, and what was there before stays.
 
-import { ftruncateSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import {
   eventFd,
   expectRefused,
@@ -13,7 +14,9 @@ import {
   VERSION,
   words,
 } from './hostility.ts'
-import { guestMappings, guestMemory, MIB, openDescriptors, serve, until } from './peers.ts'
+import { guestMappings, guestMemory, MIB, openDescriptors, serve, temporaryFolder, until } from './peers.ts'
+
+const fileMappings = (path: string) => readFileSync('/proc/self/maps', 'utf8').split(path).length - 1
 
 describe('memory that cannot be is refused, and the old table stays', () => {
   const apart = { guest: 0x1000_0000, user: 0x7f00_1000_0000 }
@@ -88,20 +91,36 @@ describe('memory that cannot be is refused, and the old table stays', () => {
     expect(guestMappings()).toBe(memorySlots)
   })
 
-  test('a file that is shortened after it was checked is not touched by the session', async () => {
+  test('a memory file cannot be shortened once it is announced', async () => {
     const backend = serve()
     const session = backend.connect()
     await session.handshake()
     const fd = memFd(MIB)
+    const region = { guestAddress: 0, userAddress: 0, size: MIB, mmapOffset: 0 }
+    await session.request('ADD_MEM_REG', { region }, [fd])
+    expect(() => ftruncateSync(fd, 0)).toThrow(expect.objectContaining({ code: 'EPERM' }))
+    expect(fstatSync(fd).size).toBe(MIB)
+  })
+
+  test('an ordinary file that is shortened after it was checked is not touched by the session', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake()
+    const path = join(temporaryFolder(), 'memory')
+    writeFileSync(path, Buffer.alloc(MIB))
+    const fd = openSync(path, 'r+')
+    onTestFinished(() => closeSync(fd))
+    const before = fileMappings(path)
     await session.request(
       'ADD_MEM_REG',
       { region: { guestAddress: 0, userAddress: 0, size: MIB, mmapOffset: 0 } },
       [fd],
     )
+    expect(fileMappings(path)).toBe(before + 1)
     ftruncateSync(fd, 0)
     session.close()
     await until(() => backend.disconnects.length === 1)
-    expect(guestMappings()).toBe(0)
+    expect(fileMappings(path)).toBe(before)
   })
 })
 

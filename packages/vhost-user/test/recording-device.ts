@@ -17,7 +17,7 @@ export class RecordingDevice implements VhostUserDevice {
   readonly rings = new Map<number, RunningRing>()
   kicks: number[]
   /** Replace to make the device behave otherwise. */
-  onKick: (index: number) => void = () => {}
+  onKick: (index: number) => boolean = () => false
   onStart: (ring: RingConfig) => void = () => {}
   onStop: (index: number) => number | Promise<number> = () => 0
   onAddRegion: () => void = () => {}
@@ -51,9 +51,9 @@ export class RecordingDevice implements VhostUserDevice {
     this.rings.set(config.index, { config, notify, fail })
   }
 
-  kickRing(index: number): void {
+  kickRing(index: number): boolean {
     this.kicks[index] = (this.kicks[index] as number) + 1
-    this.onKick(index)
+    return this.onKick(index)
   }
 
   stopRing(index: number): number | Promise<number> {

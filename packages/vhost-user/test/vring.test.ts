@@ -68,6 +68,36 @@ test('a kick that comes while the ring is disabled is seen when it is enabled', 
   await until(() => device.kicks[1] === before + 2)
 })
 
+test('a device that has buffers left is kicked again, until it has none', async () => {
+  const { device, kick } = startedRing()
+  let turns = 3
+  device.onKick = () => --turns > 0
+  signalEventFd(kick)
+  await until(() => turns === 0)
+  await turn()
+  expect(turns).toBe(0)
+})
+
+test('a ring that is disabled or stopped between two turns of the device is not kicked again', async () => {
+  for (const end of [(ring: Vring) => ring.setEnabled(false), (ring: Vring) => ring.stop()]) {
+    const { device, ring } = startedRing()
+    device.onKick = () => true
+    ring.setEnabled(false)
+    ring.setEnabled(true)
+    end(ring)
+    const before = device.kicks[1]
+    ring.memoryChanged()
+    await turn()
+    expect(device.kicks[1]).toBe(before)
+  }
+})
+
+test('a running ring is kicked when guest memory changes: its kicks may have gone unheard', () => {
+  const { device, ring } = startedRing()
+  ring.memoryChanged()
+  expect(device.kicks[1]).toBe(2)
+})
+
 test('enabling an enabled ring does nothing', () => {
   const { device, ring } = startedRing()
   ring.setEnabled(true)
@@ -141,6 +171,7 @@ test('a ring that fails is kicked no more, tells the front-end, and works again 
     device.onKick = index => {
       if (failing === 'throws') throw cause
       device.rings.get(index)?.fail(cause)
+      return true
     }
     signalEventFd(kick)
     await until(() => errors.length === 1)
@@ -152,7 +183,7 @@ test('a ring that fails is kicked no more, tells the front-end, and works again 
     expect(device.kicks[1]).toBe(kicks)
     expect(errors).toHaveLength(1)
 
-    device.onKick = () => {}
+    device.onKick = () => false
     expect(ring.stop()).toBe(0)
     ring.setKick(createEventFd())
     expect(ring.running).toBe(true)

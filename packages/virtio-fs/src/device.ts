@@ -55,7 +55,6 @@ export class VirtioFsDevice implements VhostUserDevice {
 
   addRegion(region: MappedRegion): void {
     this.#memory.addRegion(region)
-    for (let index = 0; index < this.#queues.length; index++) this.kickRing(index)
   }
 
   removeRegion(region: MappedRegion): void | Promise<void> {
@@ -74,9 +73,8 @@ export class VirtioFsDevice implements VhostUserDevice {
     })
   }
 
-  kickRing(index: number): void {
-    const more = this.#queues[index]?.drain(this.#handle, CHAINS_PER_TURN)
-    if (more) setImmediate(() => this.kickRing(index))
+  kickRing(index: number): boolean {
+    return this.#queues[index]?.drain(this.#handle, CHAINS_PER_TURN) ?? false
   }
 
   stopRing(index: number): number | Promise<number> {

@@ -1,6 +1,6 @@
 // A shared mapping of part of a file, seen through ArrayBuffers. The file is checked to be long enough before it is mapped:
 // touching a page past the end of the file would kill the process with SIGBUS. What is not guarded against is a peer that
-// shortens its file afterwards.
+// shortens its file afterwards, where the file could not be sealed against that.
 
 import { fstatSync, statfsSync } from 'node:fs'
 import koffi from 'koffi'

@@ -1,4 +1,4 @@
-// Anonymous shared memory files: what a front-end makes guest memory of.
+// Anonymous shared memory files: what guest memory, dirty logs and in-flight regions are made of.
 
 import { checked, closeFd, libc } from './libc.ts'
 
@@ -17,4 +17,20 @@ export function createMemFd(name: string, size: number): number {
     throw error
   }
   return fd
+}
+
+const F_ADD_SEALS = 1033
+const F_GET_SEALS = 1034
+const F_SEAL_SHRINK = 2
+
+/**
+ * Forbids everybody to make the memory file shorter, for ever: an access past its end would kill the process. False if the
+ * file can still be shortened, because it is no memory file or its maker forbade further seals.
+ */
+export function sealAgainstShrinking(fd: number): boolean {
+  // SAFETY: no memory is passed. That it fails is an answer, which the next call gives.
+  libc.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)
+  // SAFETY: no memory is passed.
+  const seals = libc.fcntl(fd, F_GET_SEALS, 0)
+  return seals >= 0 && (seals & F_SEAL_SHRINK) !== 0
 }
