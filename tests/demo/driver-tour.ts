@@ -83,7 +83,7 @@ async function requests(
 async function list(client: FuseClient, node: number): Promise<DirectoryEntry[]> {
   const { fh } = await client.opendir(node)
   const all: DirectoryEntry[] = []
-  for (let cookie = 0; ; ) {
+  for (let cookie = 0n; ; ) {
     const some = await client.readdirplus(node, fh, cookie, 65_536)
     if (some.length === 0) break
     all.push(...some)

@@ -95,7 +95,7 @@ describe.each([
     for (const list of [client.readdir.bind(client), client.readdirplus.bind(client)]) {
       const { fh } = await client.opendir(nodeid)
       const seen: string[] = []
-      for (let cookie = 0; ; ) {
+      for (let cookie = 0n; ; ) {
         const entries = await list(nodeid, fh, cookie, 4096)
         const last = entries.at(-1)
         if (last === undefined) break

@@ -84,7 +84,7 @@ export interface DirectoryEntry {
   /** DT_* */
   readonly type: number
   /** Continues after this entry. */
-  readonly off: number
+  readonly off: bigint
   /** From READDIRPLUS; `nodeid` 0 for `.`, `..` and entries without attributes. */
   readonly entry?: EntryOut
 }

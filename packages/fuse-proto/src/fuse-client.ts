@@ -234,17 +234,17 @@ export class FuseClient {
   }
 
   /** The entries after `cookie` that fit into `size` bytes; none at the end. */
-  async readdir(node: number, fh: number, cookie = 0, size = 4096): Promise<DirectoryEntry[]> {
+  async readdir(node: number, fh: number, cookie: bigint | number = 0, size = 4096): Promise<DirectoryEntry[]> {
     return decodeListing(
-      await this.call('READDIR', { node, args: readArguments(fh, cookie, size), room: size }),
+      await this.call('READDIR', { node, args: listArguments(fh, cookie, size), room: size }),
       false,
     )
   }
 
   /** As `readdir`, with attributes. Each entry with a node id, except `.` and `..`, counts as a lookup. */
-  async readdirplus(node: number, fh: number, cookie = 0, size = 4096): Promise<DirectoryEntry[]> {
+  async readdirplus(node: number, fh: number, cookie: bigint | number = 0, size = 4096): Promise<DirectoryEntry[]> {
     return decodeListing(
-      await this.call('READDIRPLUS', { node, args: readArguments(fh, cookie, size), room: size }),
+      await this.call('READDIRPLUS', { node, args: listArguments(fh, cookie, size), room: size }),
       true,
     )
   }
@@ -325,6 +325,13 @@ export class FuseClient {
 
 function readArguments(fh: number, offset: number, size: number): Uint8Array {
   return S.ReadIn.toBytes({ fh, offset, size, readFlags: 0, lockOwner: 0n, flags: 0 })
+}
+
+/** A cookie is the server's own and may have all of its 64 bits, which an offset has not. */
+function listArguments(fh: number, cookie: bigint | number, size: number): Uint8Array {
+  const args = readArguments(fh, 0, size)
+  new DataView(args.buffer, args.byteOffset).setBigUint64(S.ReadIn.offsets.offset, BigInt(cookie), true)
+  return args
 }
 
 function fsyncArguments(fh: number, dataOnly: boolean): Uint8Array {

@@ -212,7 +212,8 @@ export type FsyncIn = Infer<typeof FsyncIn>
 export const AccessIn = struct('fuse_access_in', { mask: u32, padding: pad(4) })
 export type AccessIn = Infer<typeof AccessIn>
 
-export const Dirent = struct('fuse_dirent', { ino: n64, off: n64, namelen: u32, type: u32 })
+/** `off` is opaque to everybody but the server: real file systems use all of its bits. */
+export const Dirent = struct('fuse_dirent', { ino: n64, off: u64, namelen: u32, type: u32 })
 export type Dirent = Infer<typeof Dirent>
 
 export const Direntplus = struct('fuse_direntplus', { entryOut: EntryOut, dirent: Dirent })

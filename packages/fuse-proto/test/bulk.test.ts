@@ -80,7 +80,7 @@ describe('listings', () => {
   test.each(['readdir', 'readdirplus'] as const)('%s continues after the last whole record', async method => {
     const { client } = await serve(listing)
     const names: string[] = []
-    for (let cookie = 0; ; ) {
+    for (let cookie = 0n; ; ) {
       const entries = await client[method](1, 1, cookie, 1000)
       if (entries.length === 0) break
       names.push(...entries.map(entry => entry.name))

@@ -46,7 +46,7 @@ async function walk(client: FuseClient, tree: TreeHandler, size: number): Promis
   const { fh } = await client.opendir(directory.nodeid)
   for (const plus of [false, true]) {
     const names: string[] = []
-    for (let cookie = 0; ; ) {
+    for (let cookie = 0n; ; ) {
       const list = plus
         ? client.readdirplus(directory.nodeid, fh, cookie, 200)
         : client.readdir(directory.nodeid, fh, cookie, 70)
