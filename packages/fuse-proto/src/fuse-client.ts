@@ -234,7 +234,12 @@ export class FuseClient {
   }
 
   /** The entries after `cookie` that fit into `size` bytes; none at the end. */
-  async readdir(node: number, fh: number, cookie: bigint | number = 0, size = 4096): Promise<DirectoryEntry[]> {
+  async readdir(
+    node: number,
+    fh: number,
+    cookie: bigint | number = 0,
+    size = 4096,
+  ): Promise<DirectoryEntry[]> {
     return decodeListing(
       await this.call('READDIR', { node, args: listArguments(fh, cookie, size), room: size }),
       false,
@@ -242,7 +247,12 @@ export class FuseClient {
   }
 
   /** As `readdir`, with attributes. Each entry with a node id, except `.` and `..`, counts as a lookup. */
-  async readdirplus(node: number, fh: number, cookie: bigint | number = 0, size = 4096): Promise<DirectoryEntry[]> {
+  async readdirplus(
+    node: number,
+    fh: number,
+    cookie: bigint | number = 0,
+    size = 4096,
+  ): Promise<DirectoryEntry[]> {
     return decodeListing(
       await this.call('READDIRPLUS', { node, args: listArguments(fh, cookie, size), room: size }),
       true,

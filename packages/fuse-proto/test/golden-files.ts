@@ -287,8 +287,8 @@ export const GOLDEN_FILES: Readonly<Record<string, GoldenMessage>> = {
       08000000  type
       3132333435363738  name`,
     result: [
-      { name: 'abc', ino: 0xa3, type: 4, off: 0xa2 },
-      { name: '12345678', ino: 0xa5, type: 8, off: 0xa4 },
+      { name: 'abc', ino: 0xa3, type: 4, off: 0xa2n },
+      { name: '12345678', ino: 0xa5, type: 8, off: 0xa4n },
     ],
   },
   READDIRPLUS: {
@@ -315,7 +315,7 @@ export const GOLDEN_FILES: Readonly<Record<string, GoldenMessage>> = {
       03000000  namelen
       08000000  type
       616263 0000000000  name`,
-    result: [{ name: 'abc', ino: ATTR.ino, type: 8, off: 0xa2, entry: ENTRY }],
+    result: [{ name: 'abc', ino: ATTR.ino, type: 8, off: 0xa2n, entry: ENTRY }],
   },
   RELEASEDIR: {
     send: client => client.releasedir(NODE, FH),
