@@ -42,7 +42,6 @@ export class RingDevice implements VhostUserDevice {
 
   addRegion(region: MappedRegion): void {
     this.#memory.addRegion(region)
-    for (const index of this.#queues.keys()) this.kickRing(index)
   }
 
   removeRegion(region: MappedRegion): Promise<void> | void {
@@ -58,9 +57,8 @@ export class RingDevice implements VhostUserDevice {
     this.#queues.set(ring.index, queue)
   }
 
-  kickRing(index: number): void {
-    const more = this.#queues.get(index)?.drain(this.#handlers[index]!)
-    if (more) setImmediate(() => this.kickRing(index))
+  kickRing(index: number): boolean {
+    return this.#queues.get(index)?.drain(this.#handlers[index]!) ?? false
   }
 
   async stopRing(index: number): Promise<number> {
