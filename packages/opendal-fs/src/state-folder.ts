@@ -1,0 +1,73 @@
+// The folder on the host that holds what must survive the daemon: the journal, saved bytes of files that the storage does not
+// have yet, and what was kept of changes that lost. One daemon at a time uses it: the kernel holds the lock (flock) and
+// gives it back when the process ends, however it ends.
+
+import { spawn } from 'node:child_process'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Journal, type JournalOptions, syncFolder } from './journal.ts'
+import { StateError, toStateError } from './state-error.ts'
+
+export class StateFolder {
+  readonly path: string
+  readonly journal: Journal
+  /** Bytes of files, under the names that the journal gives them. */
+  readonly savedPath: string
+  /** What nobody may lose and nothing may overwrite: for a person to look at. */
+  readonly recoveryPath: string
+  readonly #lock: FileHandle
+
+  private constructor(path: string, journal: Journal, lock: FileHandle) {
+    this.path = path
+    this.journal = journal
+    this.savedPath = join(path, 'saved')
+    this.recoveryPath = join(path, 'recovery')
+    this.#lock = lock
+  }
+
+  /**
+   * Makes the folder if it is not there, locks it and reads its journal.
+   * @throws StateError
+   */
+  static async open(path: string, options: JournalOptions = {}): Promise<StateFolder> {
+    let lock: FileHandle | undefined
+    try {
+      for (const folder of [path, join(path, 'saved'), join(path, 'recovery')]) {
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+      }
+      lock = await open(join(path, 'lock'), 'a', 0o600)
+      await takeLock(lock, path)
+      await syncFolder(path)
+      return new StateFolder(path, await Journal.open(path, options), lock)
+    } catch (error) {
+      await lock?.close()
+      throw toStateError(error, path)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.journal.close()
+    await this.#lock.close()
+  }
+}
+
+/**
+ * Node has no call for flock(2), but the lock belongs to the open file and not to who asked for it: the program flock asks
+ * for it on a descriptor that it inherits, and leaves it to us.
+ */
+function takeLock(file: FileHandle, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('flock', ['--exclusive', '--nonblock', '3'], {
+      stdio: ['ignore', 'ignore', 'ignore', file.fd],
+    })
+    child.once('error', cause => {
+      const message = `state folder ${path}: locking it needs the program flock (of util-linux): ${cause.message}`
+      reject(new StateError('UNUSABLE', message, 'EIO', { cause }))
+    })
+    child.once('exit', code => {
+      if (code === 0) resolve()
+      else if (code === 1) reject(new StateError('LOCKED', `state folder ${path}: another daemon uses it`))
+      else reject(new StateError('UNUSABLE', `state folder ${path}: it cannot be locked (flock: ${code})`))
+    })
+  })
+}
