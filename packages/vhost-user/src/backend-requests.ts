@@ -1,18 +1,19 @@
 // What the back-end does for each request: one method a request, typed by its row in messages.ts. A request whose row has no
 // method here is answered as unsupported. Methods check values; sizes, descriptor counts and negotiation are checked before.
 
+import { BackendChannel } from './backend-channel.ts'
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
-import {
-  hasProtocolFeature,
-  type ProtocolFeature,
-  protocolFeatureMask,
-  VHOST_USER_F_PROTOCOL_FEATURES,
-} from './features.ts'
+import { hasProtocolFeature, VHOST_USER_F_PROTOCOL_FEATURES } from './features.ts'
 import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
+import { offeredProtocolFeatures } from './offered-features.ts'
+import type { ConfigWindow } from './payloads.ts'
 import type { ReceivedFds } from './received-fds.ts'
 import { Vring } from './vring.ts'
+
+/** VHOST_SET_CONFIG_TYPE_MIGRATION */
+const CONFIG_FLAG_MIGRATION = 1
 
 type MaybeLater<T> = T | Promise<T>
 
@@ -22,17 +23,6 @@ export type RequestHandlers = {
     fds: ReceivedFds,
   ) => MaybeLater<[ReplyOf<N>] extends [undefined] ? void : ReplyOf<N>>
 }
-
-/** Only what is complete: a front-end accepts every bit that it has a name for, and then expects it to work. */
-export const OFFERED_PROTOCOL_FEATURES: readonly ProtocolFeature[] = [
-  'MQ',
-  'REPLY_ACK',
-  'RESET_DEVICE',
-  'CONFIGURE_MEM_SLOTS',
-  'STATUS',
-]
-
-const OFFERED_MASK = protocolFeatureMask(OFFERED_PROTOCOL_FEATURES)
 
 /** The state that requests work on; lives as long as the connection. */
 export class BackendState {
@@ -44,6 +34,7 @@ export class BackendState {
   #protocolFeatures = 0n
   #status = 0n
   #owned = false
+  #channel: BackendChannel | undefined
 
   constructor(device: VhostUserDevice, report: (error: VhostUserError) => void) {
     this.device = device
@@ -70,6 +61,25 @@ export class BackendState {
       for (const ring of this.rings) ring.close()
       this.#status = 0n
     }
+  }
+
+  /** The connection is over, and the last session with it. */
+  async close(): Promise<void> {
+    this.#closeChannel()
+    await this.endSession()
+  }
+
+  #closeChannel(): void {
+    if (!this.#channel) return
+    this.#channel.close()
+    this.#channel = undefined
+    this.device.connectFrontend?.(undefined)
+  }
+
+  #readConfig({ offset, bytes }: ConfigWindow): Uint8Array | undefined {
+    const space = this.device.config?.read()
+    const end = offset + bytes.byteLength
+    return space && end <= space.byteLength ? space.slice(offset, end) : undefined
   }
 
   /** Lets the device finish what it has taken. */
@@ -170,11 +180,12 @@ export class BackendState {
 
     SET_VRING_ERR: ({ index, noFd }, fds) => this.#ring(index).setErr(noFd ? undefined : fds.take()),
 
-    GET_PROTOCOL_FEATURES: () => OFFERED_MASK,
+    GET_PROTOCOL_FEATURES: () => offeredProtocolFeatures(this.device),
 
     SET_PROTOCOL_FEATURES: features => {
-      if ((features & ~OFFERED_MASK) !== 0n) {
-        const extra = (features & ~OFFERED_MASK).toString(16)
+      const offered = offeredProtocolFeatures(this.device)
+      if ((features & ~offered) !== 0n) {
+        const extra = (features & ~offered).toString(16)
         throw new VhostUserError('BAD_FEATURES', `protocol features 0x${extra} were not offered`)
       }
       this.#protocolFeatures = features
@@ -185,6 +196,36 @@ export class BackendState {
     SET_VRING_ENABLE: ({ index, num }) => {
       if (num > 1) throw new VhostUserError('BAD_RING', `ring ${index}: cannot be enabled as ${num}`)
       this.#ring(index).setEnabled(num === 1)
+    },
+
+    SET_BACKEND_REQ_FD: (_, fds) => {
+      this.#closeChannel()
+      const needsReply = this.isNegotiated('REPLY_ACK')
+      this.#channel = new BackendChannel(fds.take(), {
+        needsReply,
+        // Ring states: while all rings are stopped nothing is sent. The driver reads the space anew when it starts them.
+        mayNotSend: () => !this.rings.some(ring => ring.running),
+        failed: error => this.#report(error),
+      })
+      this.device.connectFrontend?.(this.#channel)
+    },
+
+    // A payload of no bytes says that the window is not in the space.
+    GET_CONFIG: window => {
+      const bytes = window && this.#readConfig(window)
+      return window && bytes ? { ...window, bytes } : undefined
+    },
+
+    SET_CONFIG: window => {
+      const { config } = this.device
+      if (!window || !config?.write || !this.#readConfig(window)) {
+        throw new VhostUserError('BAD_PAYLOAD', 'the configuration space cannot be written there')
+      }
+      try {
+        config.write(window.offset, window.bytes, window.flags === CONFIG_FLAG_MIGRATION)
+      } catch (cause) {
+        throw new VhostUserError('DEVICE', 'the device did not take the configuration', { cause })
+      }
     },
 
     RESET_DEVICE: () => this.#driverReset(),

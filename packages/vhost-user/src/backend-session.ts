@@ -15,6 +15,7 @@ import {
   type FrontendRequest,
   frontendRequestName,
 } from './messages.ts'
+import { reasonWithheld } from './offered-features.ts'
 import { u64Payload } from './payloads.ts'
 import type { ReceivedFds } from './received-fds.ts'
 
@@ -80,7 +81,7 @@ export class BackendSession {
     this.#connection.close()
     let error = cause === undefined ? undefined : asVhostUserError(cause)
     try {
-      await this.#state.endSession()
+      await this.#state.close()
     } catch (failure) {
       if (error) this.#report(asVhostUserError(failure))
       else error = asVhostUserError(failure)
@@ -111,7 +112,12 @@ export class BackendSession {
   #perform(name: FrontendRequest, payload: DataView, fds: ReceivedFds): unknown {
     const row: AnyRequestRow = FRONTEND_REQUESTS[name]
     const handler = this.#state.handlers[name] as Handler | undefined
-    if (!handler) throw new VhostUserError('UNSUPPORTED_REQUEST', `${name} is not supported`)
+    if (!handler) {
+      throw new VhostUserError(
+        'UNSUPPORTED_REQUEST',
+        `${name} is not supported: ${reasonWithheld(name, row.gate)}`,
+      )
+    }
     if (row.gate && !this.#state.isNegotiated(row.gate)) {
       throw new VhostUserError('NOT_NEGOTIATED', `${name} needs ${row.gate}, which was not negotiated`)
     }

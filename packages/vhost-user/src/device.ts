@@ -31,6 +31,27 @@ export interface RingConfig {
   readonly base: number
 }
 
+/** The device's configuration space, as the driver sees it. */
+export interface ConfigSpace {
+  /** All of it, as it is now: at most 256 bytes. */
+  read(): Uint8Array
+  /**
+   * The driver has written, or a migration brings what the device had elsewhere. Throws if a byte cannot be changed that way;
+   * without this method none can.
+   */
+  write?(offset: number, bytes: Uint8Array, migration: boolean): void
+}
+
+/** What a device may tell the front-end by itself. */
+export interface FrontendChannel {
+  /**
+   * The configuration space has changed: the driver is interrupted to read it again. Resolves when the front-end has taken
+   * note, if it says so. Rejects if the front-end refuses or leaves.
+   */
+  configChanged(): Promise<void>
+}
+
+/** The optional members are asked for by protocol features, which are offered if the device has the member. */
 export interface VhostUserDevice {
   /** Virtio feature bits offered, without VHOST_USER_F_PROTOCOL_FEATURES. */
   readonly features: bigint
@@ -72,4 +93,8 @@ export interface VhostUserDevice {
    * device; in the last case the regions that still exist are added again.
    */
   reset(): void | Promise<void>
+  /** CONFIG. Front-ends that keep the space themselves, as QEMU does for virtio-fs, want a device without it. */
+  readonly config?: ConfigSpace
+  /** BACKEND_REQ: the front-end listens from now on, or no more. Also survives `reset`. */
+  connectFrontend?(channel: FrontendChannel | undefined): void
 }

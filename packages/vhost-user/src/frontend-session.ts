@@ -9,6 +9,7 @@ import {
   protocolFeatureMask,
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from './features.ts'
+import { type ChannelHandlers, serveChannel } from './frontend-channel.ts'
 import type { FrontendMemory, FrontendRegion } from './frontend-memory.ts'
 import { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 import {
@@ -23,8 +24,8 @@ import {
   type ReplyOf,
 } from './messages.ts'
 import { u64Payload } from './payloads.ts'
-import { NativeBuffer } from './sys/libc.ts'
-import { connectSocket } from './sys/unix-socket.ts'
+import { closeFd, NativeBuffer } from './sys/libc.ts'
+import { connectSocket, createSocketPair } from './sys/unix-socket.ts'
 
 /** A message of the back-end, undecoded. */
 export interface RawReply {
@@ -58,6 +59,8 @@ const DEFAULT_PROTOCOL_FEATURES: readonly ProtocolFeature[] = [
   'CONFIGURE_MEM_SLOTS',
   'RESET_DEVICE',
   'STATUS',
+  'CONFIG',
+  'BACKEND_REQ',
 ]
 
 /** VHOST_MEMORY_BASELINE_NREGIONS: what a back-end takes without CONFIGURE_MEM_SLOTS. */
@@ -73,6 +76,7 @@ export class FrontendSession {
   readonly #connection: Connection
   readonly #waiters: Waiter[] = []
   readonly #rings = new Set<FrontendRing>()
+  #channel: Connection | undefined
   #regions: readonly (FrontendRegion & { readonly fd: number })[] = []
   #features = 0n
   #protocolFeatures = 0n
@@ -130,6 +134,27 @@ export class FrontendSession {
     return gate === 'PROTOCOL_FEATURES'
       ? (this.#features & VHOST_USER_F_PROTOCOL_FEATURES) !== 0n
       : hasProtocolFeature(this.#protocolFeatures, gate)
+  }
+
+  /** Gives the back-end a socket for requests of its own; needs BACKEND_REQ. */
+  async openChannel(handlers: ChannelHandlers): Promise<void> {
+    const [mine, theirs] = createSocketPair()
+    this.#channel?.close()
+    this.#channel = serveChannel(mine, handlers, error => error && this.#end(error))
+    try {
+      await this.request('SET_BACKEND_REQ_FD', undefined, [theirs])
+    } finally {
+      closeFd(theirs)
+    }
+  }
+
+  /** Bytes of the device's configuration space; needs CONFIG. Throws REFUSED if they are not all there. */
+  async readConfig(offset: number, length: number): Promise<Uint8Array> {
+    const answer = await this.request('GET_CONFIG', { offset, flags: 0, bytes: new Uint8Array(length) })
+    if (answer?.bytes.byteLength !== length) {
+      throw new VhostUserError('REFUSED', `no ${length} bytes at ${offset} in the configuration space`)
+    }
+    return answer.bytes
   }
 
   /** Announces more guest memory. The memory must stay open until it is removed or the session is closed. */
@@ -298,6 +323,7 @@ export class FrontendSession {
     if (this.#ended) return
     this.#ended = { error }
     this.#connection.close()
+    this.#channel?.close()
     for (const ring of this.#rings) ring.close()
     this.#rings.clear()
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error)

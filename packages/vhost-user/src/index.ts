@@ -1,6 +1,12 @@
 export { BackendServer, type BackendServerOptions } from './backend-server.ts'
 export { BackendSession, type BackendSessionOptions } from './backend-session.ts'
-export type { MappedRegion, RingConfig, VhostUserDevice } from './device.ts'
+export type {
+  ConfigSpace,
+  FrontendChannel,
+  MappedRegion,
+  RingConfig,
+  VhostUserDevice,
+} from './device.ts'
 export { VhostUserError, type VhostUserErrorCode } from './errors.ts'
 export {
   hasProtocolFeature,
@@ -10,6 +16,7 @@ export {
   VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from './features.ts'
+export type { ChannelHandlers } from './frontend-channel.ts'
 export { FrontendMemory, type FrontendRegion, type RegionLayout } from './frontend-memory.ts'
 export { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 export { FrontendSession, type HandshakeOptions, type Negotiated, type RawReply } from './frontend-session.ts'

@@ -3,7 +3,7 @@
 
 import type { FuseErrorReport, FuseHandler } from '@ovfs/fuse-proto'
 import { FuseServer } from '@ovfs/fuse-proto'
-import type { MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
+import type { ConfigSpace, MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
 import {
   type Chain,
   DeviceQueue,
@@ -11,6 +11,7 @@ import {
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '@ovfs/virtqueue'
+import { fsConfigSpace } from './config-space.ts'
 
 const VIRTIO_F_VERSION_1 = 32n
 const INDIRECT = 1n << BigInt(VIRTIO_RING_F_INDIRECT_DESC)
@@ -23,6 +24,11 @@ export interface VirtioFsDeviceOptions {
   readonly handler: FuseHandler
   /** Rings, the hiprio queue included; at least 2. */
   readonly queueCount: number
+  /**
+   * The name that the guest mounts, for monitors that ask the device for it; up to 36 bytes. QEMU has a tag of its own, and
+   * warns of a device that has one too.
+   */
+  readonly tag?: string
   /** A request failed for a reason that is not an errno. The guest was told EIO. */
   readonly onRequestError: (report: FuseErrorReport) => void
   /** Given a line for each request and its answer. */
@@ -32,6 +38,7 @@ export interface VirtioFsDeviceOptions {
 export class VirtioFsDevice implements VhostUserDevice {
   readonly features = INDIRECT | EVENT_IDX | (1n << VIRTIO_F_VERSION_1)
   readonly queueCount: number
+  readonly config?: ConfigSpace
   readonly #memory = new GuestMemory()
   readonly #queues: (DeviceQueue | undefined)[]
   readonly #fuse: FuseServer
@@ -41,7 +48,11 @@ export class VirtioFsDevice implements VhostUserDevice {
   constructor(options: VirtioFsDeviceOptions) {
     this.queueCount = options.queueCount
     this.#queues = new Array(options.queueCount).fill(undefined)
-    const { handler, onRequestError, onTrace } = options
+    const { handler, tag, onRequestError, onTrace } = options
+    if (tag !== undefined) {
+      const space = fsConfigSpace(tag, options.queueCount - 1)
+      this.config = { read: () => space }
+    }
     this.#fuse = new FuseServer(handler, {
       onError: onRequestError,
       ...(onTrace && { trace: { now: () => performance.now(), line: onTrace } }),

@@ -14,6 +14,8 @@ export interface VirtioFsOptions {
   readonly socketMode?: number
   /** Request queues, besides the hiprio queue; default 8. A front-end may use fewer. */
   readonly requestQueues?: number
+  /** What the guest mounts, for monitors that ask the device; up to 36 bytes. Not for QEMU, which has an option of its own. */
+  readonly tag?: string
   readonly onConnect?: () => void
   /** The front-end left; `error` if it was sent away. */
   readonly onDisconnect?: (error: VhostUserError | undefined) => void
@@ -37,6 +39,7 @@ export class VirtioFs {
     this.#device = new VirtioFsDevice({
       handler: options.handler,
       queueCount: 1 + (options.requestQueues ?? DEFAULT_REQUEST_QUEUES),
+      ...(options.tag !== undefined && { tag: options.tag }),
       onRequestError: options.onRequestError ?? (() => undefined),
       ...(options.onTrace && { onTrace: options.onTrace }),
     })
