@@ -11,6 +11,8 @@ export function openShare({
   operator,
   storage,
   endpoint,
+  tag,
+  requestQueues,
   files,
   readOnly,
   timeoutMs,
@@ -32,6 +34,8 @@ export function openShare({
   const device = new VirtioFs({
     ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),
     handler: fs,
+    requestQueues,
+    ...(tag !== undefined && { tag }),
     onConnect: events.connected,
     onDisconnect: error => events.disconnected(error?.message),
     onError: error => troubles.report(otherTrouble('the front-end or its driver broke a rule', error)),
@@ -51,6 +55,6 @@ export function openShare({
       await device.close()
       await fs.close()
     },
-    unpublished: () => undefined,
+    unpublished: () => fs.unpublished(),
   }
 }

@@ -87,7 +87,7 @@ describe('a guest has written to a file that it has not closed', () => {
     run.child.kill('SIGTERM')
     const { code, stderr } = await run.ended
     expect(code).toBe(1)
-    expect(stderr).toMatch(/^ovfs: not done within 0.3 s, .*not/m)
+    expect(stderr).toMatch(/^ovfs: not done within 0.3 s, not published: "\/draft"$/m)
   })
 
   it('and the service does not answer: a second signal ends the daemon', async () => {
@@ -96,7 +96,7 @@ describe('a guest has written to a file that it has not closed', () => {
     run.child.kill('SIGTERM')
     const { code, stderr } = await run.ended
     expect(code).toBe(1)
-    expect(stderr).toMatch(/^ovfs: stopped by a second SIGINT, .*not/m)
+    expect(stderr).toMatch(/^ovfs: stopped by a second SIGINT, not published: "\/draft"$/m)
   })
 
   it('and the service refuses it: the daemon fails, with the path and what to do', async () => {
@@ -110,7 +110,7 @@ describe('a guest has written to a file that it has not closed', () => {
     expect(stderr).toMatch(
       /error storage operation failed operation=\w+ path=draft errno=EACCES error="PermissionDenied, AccessDenied, read-only key" hint="give access_key_id/,
     )
-    expect(stderr).toMatch(/^ovfs: publishing failed/m)
+    expect(stderr).toMatch(/^ovfs: publishing failed, not published: "\/draft"/m)
     expect(stderr).not.toMatch(/sekrit-key|X-Amz|authorization/i)
     expect(code).toBe(1)
   })

@@ -98,6 +98,12 @@ export class Inode {
     attr.atimensec = attr.mtimensec = attr.ctimensec = time.nsec
   }
 
+  /** From the root, beginning with a slash; for what has been removed only the last name that it had. */
+  get path(): string {
+    if (this.parent === undefined) return this.name === '' ? '/' : this.name
+    return this.parent.parent === undefined ? `/${this.name}` : `${this.parent.path}/${this.name}`
+  }
+
   /** True if this is `other` or lies somewhere below it. */
   isWithin(other: Inode): boolean {
     let inode: Inode | undefined = this

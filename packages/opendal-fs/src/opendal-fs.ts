@@ -95,6 +95,11 @@ export class OpendalFs implements FuseHandler {
     this.#clock.stop()
   }
 
+  /** Paths of the files that hold data which is not in the storage, sorted. Allowed after `close` too. */
+  unpublished(): readonly string[] {
+    return this.#publisher.unpublished()
+  }
+
   init(_request: Readonly<InitIn>): InitOptions {
     // A guest that went away without a word has left its files open; what it wrote is published all the same.
     this.destroy().catch(this.#settings.onError)

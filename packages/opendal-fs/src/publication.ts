@@ -5,11 +5,10 @@ import { FsError } from '@ovfs/fuse-proto'
 import { DirtyFile } from './dirty-file.ts'
 import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
+import { replaceObject } from './object-replacement.ts'
 import type { StagingBudget } from './staging-store.ts'
 import type { Tree } from './tree.ts'
 
-/** Files up to this size are written in one request, in bytes. */
-const SINGLE_WRITE = 8 << 20
 /** Each holds up to one request's bytes. */
 const CONCURRENT_PUBLICATIONS = 8
 
@@ -61,6 +60,14 @@ export class Publisher {
     return this.#names.shared(() => file.lock.run(() => this.#slots.run(() => this.#publish(inode))))
   }
 
+  /** Paths of the files that hold data which the storage does not have, as the guest names them. */
+  unpublished(): string[] {
+    return Array.from(this.#pending)
+      .filter(inode => !inode.removed)
+      .map(inode => inode.path)
+      .sort()
+  }
+
   /** Publishes everything; fails with the first error once all have been tried. */
   publishAll(): Promise<void> {
     return this.#publishEach([...this.#pending])
@@ -89,10 +96,11 @@ export class Publisher {
     const { dirty } = file
     if (dirty === undefined || inode.removed) return
     const { changes, size } = dirty
+    const { storage, names } = this.#tree
     dirty.beginPublication()
-    const bytes = await this.#replace(this.#tree.key(inode), dirty, size)
+    const bytes = await replaceObject(storage, names, this.#tree.key(inode), dirty, size)
     file.exists = true
-    const info = await this.#tree.storage.stat(this.#tree.key(inode))
+    const info = await storage.stat(this.#tree.key(inode))
     file.info = info ?? { kind: 'file', size, mtime: undefined, etag: undefined }
     this.#tree.dropContent(inode)
     const content = this.#tree.content(inode)
@@ -109,33 +117,5 @@ export class Publisher {
     inode.attrUntil = 0
     this.#tree.apply(inode, file.info)
     this.#tree.table.drop(inode)
-  }
-
-  /** Replaces the object with the file's first `size` bytes; returns them if they were few enough to be held at once. */
-  async #replace(key: string, dirty: DirtyFile, size: number): Promise<Uint8Array | undefined> {
-    const { storage, names } = this.#tree
-    // A local folder truncates a file before it writes it: there the new one is made beside it.
-    const target = storage.scheme === 'fs' ? key.slice(0, key.lastIndexOf('/') + 1) + names.temporary() : key
-    try {
-      const bytes = await this.#write(target, dirty, size)
-      if (target !== key) await storage.rename(target, key)
-      return bytes
-    } catch (error) {
-      // The error to report is the one that was there first.
-      if (target !== key) await storage.delete(target).catch(() => undefined)
-      throw error
-    }
-  }
-
-  async #write(key: string, dirty: DirtyFile, size: number): Promise<Uint8Array | undefined> {
-    const { storage } = this.#tree
-    if (size > SINGLE_WRITE && storage.capability.writeCanMulti) {
-      await storage.writeStream(key, size, dirty.parts(size, storage.partBytes(size)))
-      return undefined
-    }
-    let bytes: Uint8Array = new Uint8Array(0)
-    for await (const part of dirty.parts(size, size)) bytes = part
-    await storage.write(key, bytes)
-    return bytes
   }
 }

@@ -100,9 +100,27 @@ it('reports a failed publication to fsync and to close, keeps the bytes, and pub
   await expect(file.close()).rejects.toMatchObject({ code: 'EACCES' })
   expect(errors.map(({ operation, key }) => `${operation} ${key}`)).toEqual(['write f', 'write f'])
   expect(await guest.text('f')).toBe('precious')
+  expect(guest.fs.unpublished()).toEqual(['/f'])
   faults.before = () => undefined
   await guest.fs.syncfs()
+  expect(guest.fs.unpublished()).toEqual([])
   expect((await operator.read('f')).toString()).toBe('precious')
+})
+
+it('names the files whose data is not in the storage, as the guest does', async () => {
+  const guest = mount()
+  await guest.mkdir('d')
+  const draft = await guest.create('d/draft')
+  await draft.write(0, 'x')
+  const gone = await guest.create('gone')
+  await gone.write(0, 'x')
+  await guest.unlink('gone')
+  await guest.put('done', 'x')
+  expect(guest.fs.unpublished()).toEqual(['/d/draft'])
+  await guest.rename('d/draft', 'draft ')
+  expect(guest.fs.unpublished()).toEqual(['/draft '])
+  await draft.close()
+  expect(guest.fs.unpublished()).toEqual([])
 })
 
 it('tries again after a temporary failure', async () => {
