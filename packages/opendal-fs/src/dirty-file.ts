@@ -169,6 +169,16 @@ export class DirtyFile {
     this.#baseEnd = Math.min(published.size, this.#lowWater)
   }
 
+  /** Where the bytes come from, in order: written here, or shown of the base. What is left out is zeros. */
+  *pieces(): Generator<readonly [start: number, end: number, from: 'written' | 'base']> {
+    for (let at = 0; at < this.size; ) {
+      const end = this.#pieceEnd(at, this.size)
+      if (this.#written.has(at)) yield [at, end, 'written']
+      else if (at < this.#baseEnd) yield [at, end, 'base']
+      at = end
+    }
+  }
+
   /** The first `size` bytes in order, for publication, a part at a time. A part is the caller's until it asks for the next. */
   async *parts(size: number, partBytes: number): AsyncGenerator<Uint8Array> {
     for (let at = 0; at < size; at += partBytes) {
