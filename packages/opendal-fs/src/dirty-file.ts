@@ -13,6 +13,11 @@ export interface FileSink {
   fill(length: number): number
 }
 
+/** The smallest size since a moment: what was cut off since then does not come back with a version from that moment. */
+export interface Mark {
+  smallest: number
+}
+
 export class DirtyFile {
   readonly #cache: BlockCache
   readonly #store: StagingStore
@@ -21,8 +26,11 @@ export class DirtyFile {
   #base: Content | undefined
   /** Bytes of the base at and after this offset are gone. */
   #baseEnd: number
-  /** The smallest size since the last publication began. */
-  #lowWater: number
+  /** Bytes of the base before that which are gone too. */
+  #holes = new RangeSet()
+  /** What was made a hole since the last publication began. */
+  #newHoles = new RangeSet()
+  readonly #marks = new Set<Mark>()
   size: number
   mtime: Time
   /** Counts changes; what was published at a count is all there is if the count still stands. */
@@ -41,7 +49,6 @@ export class DirtyFile {
     this.#base = base
     this.size = base?.size ?? 0
     this.#baseEnd = this.size
-    this.#lowWater = this.size
   }
 
   /** True while a write has been taken that is not yet counted as a change. */
@@ -82,10 +89,37 @@ export class DirtyFile {
 
   truncate(size: number): void {
     this.#written.clip(size)
+    if (size < this.size) this.#store.drop(size, Number.POSITIVE_INFINITY)
     this.#baseEnd = Math.min(this.#baseEnd, size)
-    this.#lowWater = Math.min(this.#lowWater, size)
+    for (const mark of this.#marks) mark.smallest = Math.min(mark.smallest, size)
     this.size = size
     this.touch()
+  }
+
+  /** Makes [start, end), within the size or not, read as zeros, and gives back what memory it took. The size stays. */
+  punch(start: number, end: number): void {
+    const last = Math.min(end, this.size)
+    if (start >= last) return
+    this.#written.remove(start, last)
+    this.#store.drop(start, last)
+    this.#newHoles.add(start, last)
+    if (start < this.#baseEnd) this.#holes.add(start, Math.min(last, this.#baseEnd))
+    this.touch()
+  }
+
+  /** Makes [start, end) read as zeros, the file growing to its end if it has to. */
+  zero(start: number, end: number): void {
+    this.punch(start, end)
+    if (end > this.size) this.truncate(end)
+  }
+
+  /** The first byte of data at or after `offset`, or of a hole: the end of the file counts as one. Undefined if there is none. */
+  seek(offset: number, wanted: 'data' | 'hole'): number | undefined {
+    if (offset >= this.size) return undefined
+    for (let at = offset; at < this.size; at = this.#pieceEnd(at, this.size)) {
+      if ((this.#placeOf(at) === 'hole') === (wanted === 'hole')) return at
+    }
+    return wanted === 'hole' ? this.size : undefined
   }
 
   /** The file counts as changed now, even if no byte is. */
@@ -99,9 +133,10 @@ export class DirtyFile {
     let at = offset
     while (at < end) {
       const pieceEnd = this.#pieceEnd(at, end)
-      if (this.#written.has(at)) {
+      const place = this.#placeOf(at)
+      if (place === 'written') {
         if (!this.#store.readNow(at, pieceEnd, out)) return this.#readSlowly(at, end, out)
-      } else if (at < this.#baseEnd) {
+      } else if (place === 'base') {
         if (!this.#cache.readNow(this.#base!, at, pieceEnd, out)) return this.#readSlowly(at, end, out)
       } else {
         out.fill(pieceEnd - at)
@@ -117,8 +152,9 @@ export class DirtyFile {
       // What is written, cut or published meanwhile may show in the pieces that are not yet copied, as in any file.
       for (let at = from; at < end; ) {
         const pieceEnd = this.#pieceEnd(at, end)
-        if (this.#written.has(at)) await this.#store.read(at, pieceEnd, out)
-        else if (at < this.#baseEnd) await this.#cache.read(this.#base!, at, pieceEnd, out)
+        const place = this.#placeOf(at)
+        if (place === 'written') await this.#store.read(at, pieceEnd, out)
+        else if (place === 'base') await this.#cache.read(this.#base!, at, pieceEnd, out)
         else out.fill(pieceEnd - at)
         at = pieceEnd
       }
@@ -131,7 +167,12 @@ export class DirtyFile {
   /** The end of the piece at `at` that comes from one place. */
   #pieceEnd(at: number, end: number): number {
     const pieceEnd = this.#written.pieceEnd(at, end)
-    return at < this.#baseEnd ? Math.min(pieceEnd, this.#baseEnd) : pieceEnd
+    return at < this.#baseEnd ? this.#holes.pieceEnd(at, Math.min(pieceEnd, this.#baseEnd)) : pieceEnd
+  }
+
+  #placeOf(at: number): 'written' | 'base' | 'hole' {
+    if (this.#written.has(at)) return 'written'
+    return at < this.#baseEnd && !this.#holes.has(at) ? 'base' : 'hole'
   }
 
   /** Copies what shows of the base into the staging store: the base is about to vanish from the storage. Writes wait. */
@@ -146,35 +187,51 @@ export class DirtyFile {
     const step = 1 << 20
     for (let at = 0; at < this.#baseEnd; ) {
       const pieceEnd = Math.min(this.#pieceEnd(at, this.#baseEnd), at + step)
-      if (!this.#written.has(at)) {
+      if (this.#placeOf(at) === 'base') {
         const copy = new Gathered(pieceEnd - at)
         await this.#cache.read(this.#base!, at, pieceEnd, copy)
         await this.#store.put(at, copy.bytes)
-        this.#written.add(at, Math.min(pieceEnd, this.#baseEnd))
+        this.#copied(at, pieceEnd)
       }
       at = pieceEnd
     }
     this.#base = undefined
     this.#baseEnd = 0
+    this.#holes.clear()
   }
 
-  /** To be called before the bytes are gathered for a publication. */
-  beginPublication(): void {
-    this.#lowWater = this.size
+  /** The store has [start, end) of the base: what of it was not cut or punched meanwhile. */
+  #copied(start: number, end: number): void {
+    for (let at = start; at < end; ) {
+      const pieceEnd = this.#pieceEnd(at, end)
+      if (this.#placeOf(at) === 'base') this.#written.add(at, pieceEnd)
+      at = pieceEnd
+    }
   }
 
-  /** The storage now has `published`, gathered since `beginPublication`: it is the version under the changes that came since. */
-  rebase(published: Content): void {
+  /** To be called before bytes are gathered that may become the base; to be given back to `release`. */
+  mark(): Mark {
+    const mark = { smallest: this.size }
+    this.#marks.add(mark)
+    return mark
+  }
+
+  release(mark: Mark): void {
+    this.#marks.delete(mark)
+  }
+
+  /** The storage now has `published`, gathered since `mark`: it is the version under the changes that came since. */
+  rebase(published: Content, mark: Mark): void {
     this.#base = published
-    this.#baseEnd = Math.min(published.size, this.#lowWater)
+    this.#baseEnd = Math.min(published.size, mark.smallest)
   }
 
   /** Where the bytes come from, in order: written here, or shown of the base. What is left out is zeros. */
   *pieces(): Generator<readonly [start: number, end: number, from: 'written' | 'base']> {
     for (let at = 0; at < this.size; ) {
       const end = this.#pieceEnd(at, this.size)
-      if (this.#written.has(at)) yield [at, end, 'written']
-      else if (at < this.#baseEnd) yield [at, end, 'base']
+      const place = this.#placeOf(at)
+      if (place !== 'hole') yield [at, end, place]
       at = end
     }
   }

@@ -30,6 +30,27 @@ export class RangeSet {
     }
   }
 
+  /** Removes [start, end). */
+  remove(start: number, end: number): void {
+    if (start >= end) return
+    const first = this.#firstEndingAtOrAfter(start + 1)
+    let after = first
+    const starts: number[] = []
+    const ends: number[] = []
+    for (; after < this.#starts.length && this.#starts[after]! < end; after++) {
+      if (this.#starts[after]! < start) {
+        starts.push(this.#starts[after]!)
+        ends.push(start)
+      }
+      if (this.#ends[after]! > end) {
+        starts.push(end)
+        ends.push(this.#ends[after]!)
+      }
+    }
+    this.#starts.splice(first, after - first, ...starts)
+    this.#ends.splice(first, after - first, ...ends)
+  }
+
   /** Removes everything at and after `limit`. */
   clip(limit: number): void {
     const first = this.#firstEndingAtOrAfter(limit)

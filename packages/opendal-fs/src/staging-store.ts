@@ -124,6 +124,18 @@ export class StagingStore {
     })
   }
 
+  /** The bytes of [start, end) mean nothing any more: gives back the memory of whole pages. */
+  drop(start: number, end: number): void {
+    if (!this.inMemory) return
+    const pages = this.#pages!
+    const first = Math.ceil(start / PAGE)
+    const after = Math.floor(end / PAGE)
+    const dropped = after - first < pages.size ? integers(first, after) : [...pages.keys()]
+    for (const index of dropped) {
+      if (index >= first && index < after && pages.delete(index)) this.#budget.used -= PAGE
+    }
+  }
+
   /** Gives back memory and disk, once what is under way is done. */
   close(): void {
     this.#closed = true
@@ -195,6 +207,7 @@ export class StagingStore {
         }
       }
     } catch (error) {
+      this.#freeDisk()
       await file.close()
       throw error
     }
@@ -213,6 +226,11 @@ export class StagingStore {
     }
   }
 
+  #freeDisk(): void {
+    this.#budget.diskUsed -= this.#pieces.size * BUFFER
+    this.#pieces.clear()
+  }
+
   #freePages(): void {
     if (this.#pages === undefined) return
     this.#budget.used -= this.#pages.size * PAGE
@@ -223,11 +241,14 @@ export class StagingStore {
     const file = this.#file
     if (file === undefined || this.#busy > 0) return
     this.#file = undefined
-    this.#budget.diskUsed -= this.#pieces.size * BUFFER
-    this.#pieces.clear()
+    this.#freeDisk()
     // The file has no name and nobody reads it any more: a failed close loses nothing.
     file.close().catch(() => undefined)
   }
+}
+
+function* integers(first: number, after: number): Generator<number> {
+  for (let i = first; i < after; i++) yield i
 }
 
 class OwnData implements RequestData {

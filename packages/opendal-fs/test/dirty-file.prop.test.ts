@@ -12,6 +12,8 @@ const change = fc.oneof(
   fc.record({ write: place, bytes: fc.uint8Array({ minLength: 1, maxLength: 100 }) }),
   fc.record({ write: place, long: fc.integer({ min: 1, max: 150_000 }) }),
   fc.record({ truncate: place }),
+  fc.record({ punch: place, length: fc.integer({ min: 1, max: 150_000 }) }),
+  fc.record({ zero: place, length: fc.integer({ min: 1, max: 150_000 }) }),
   fc.constant({ detach: true }),
   fc.constant({ rebase: true }),
 )
@@ -20,6 +22,18 @@ async function all(file: DirtyFile): Promise<Uint8Array> {
   const out = new Reply(file.size)
   await file.read(0, file.size, out)
   return out.data
+}
+
+/** What is called a hole reads as zeros, and holes and data take turns up to the end. */
+function expectHonestHoles(file: DirtyFile, plain: Uint8Array): void {
+  for (let at = 0; at < file.size; ) {
+    const hole = file.seek(at, 'hole')!
+    const data = file.seek(hole, 'data') ?? file.size
+    expect(hole).toBeGreaterThanOrEqual(at)
+    expect(plain.subarray(hole, data).every(byte => byte === 0)).toBe(true)
+    expect(data > hole || hole === file.size).toBe(true)
+    at = data
+  }
 }
 
 it.each([
@@ -46,6 +60,15 @@ it.each([
             const next = new Uint8Array(change.truncate)
             next.set(plain.subarray(0, change.truncate))
             plain = next
+          } else if ('punch' in change) {
+            file.punch(change.punch, change.punch + change.length)
+            plain.fill(0, change.punch, change.punch + change.length)
+          } else if ('zero' in change) {
+            const end = change.zero + change.length
+            file.zero(change.zero, end)
+            const next = new Uint8Array(Math.max(plain.byteLength, end))
+            next.set(plain)
+            plain = next.fill(0, change.zero, end)
           } else if ('detach' in change) {
             await file.detach()
           } else if ('rebase' in change) {
@@ -60,6 +83,7 @@ it.each([
             plain = next
           }
           expect(Buffer.compare(await all(file), plain)).toBe(0)
+          expectHonestHoles(file, plain)
         }
         file.close()
         expect(budget.used).toBe(0)
@@ -78,5 +102,35 @@ it('refuses what would take more of the disk than is allowed, and leaves no file
   await expect(file.write(2 << 20, requestData(new Uint8Array(1)))).rejects.toMatchObject({ code: 'ENOSPC' })
   expect(file.size).toBe(2 << 20)
   expect(left()).toBe(before)
+  file.close()
+})
+
+it('takes no memory for holes, however large, and gives back that of what is punched or cut', async () => {
+  const budget = new StagingBudget(1 << 20)
+  const file = new DirtyFile(new BlockCache(0), budget, undefined, { sec: 0, nsec: 0 })
+  await file.write(2 ** 40, requestData(new Uint8Array(10).fill(1)))
+  expect([file.size, budget.used, budget.diskUsed]).toEqual([2 ** 40 + 10, 64 << 10, 0])
+  await file.write(0, requestData(new Uint8Array(256 << 10).fill(1)))
+  expect(budget.used).toBe(320 << 10)
+  file.punch(0, 2 ** 39)
+  expect(budget.used).toBe(64 << 10)
+  expect([file.seek(0, 'data'), file.seek(2 ** 40, 'hole')]).toEqual([2 ** 40, 2 ** 40 + 10])
+  file.truncate(0)
+  expect(budget.used).toBe(0)
+  file.close()
+})
+
+it('keeps what was written when memory and disk are full, and takes more once there is room', async () => {
+  const budget = new StagingBudget(128 << 10, 0)
+  const file = new DirtyFile(new BlockCache(0), budget, undefined, { sec: 0, nsec: 0 })
+  await file.write(0, requestData(new Uint8Array(128 << 10).fill(7)))
+  const more = requestData(new Uint8Array(1))
+  for (let attempt = 0; attempt < 3; attempt++) {
+    await expect(file.write(128 << 10, more)).rejects.toMatchObject({ code: 'ENOSPC' })
+  }
+  expect(await all(file)).toEqual(new Uint8Array(128 << 10).fill(7))
+  expect(budget.diskUsed).toBe(0)
+  file.truncate(64 << 10)
+  expect(file.write(64 << 10, more)).toBe(1)
   file.close()
 })

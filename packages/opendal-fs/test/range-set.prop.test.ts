@@ -6,6 +6,7 @@ const SPACE = 64
 const range = fc.tuple(fc.nat({ max: SPACE }), fc.nat({ max: SPACE }))
 const change = fc.oneof(
   range.map(([a, b]) => ({ add: [Math.min(a, b), Math.max(a, b)] as const })),
+  range.map(([a, b]) => ({ remove: [Math.min(a, b), Math.max(a, b)] as const })),
   fc.nat({ max: SPACE }).map(clip => ({ clip })),
 )
 
@@ -18,6 +19,9 @@ it('holds the positions that a set of numbers would, in as few ranges as possibl
         if ('add' in change) {
           ranges.add(...change.add)
           for (let i = change.add[0]; i < change.add[1]; i++) plain.add(i)
+        } else if ('remove' in change) {
+          ranges.remove(...change.remove)
+          for (let i = change.remove[0]; i < change.remove[1]; i++) plain.delete(i)
         } else {
           ranges.clip(change.clip)
           for (const i of [...plain]) if (i >= change.clip) plain.delete(i)
