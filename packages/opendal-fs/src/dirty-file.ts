@@ -13,9 +13,10 @@ export interface FileSink {
   fill(length: number): number
 }
 
-/** The smallest size since a moment: what was cut off since then does not come back with a version from that moment. */
+/** What was cut off or punched since a moment: it does not come back with a version from that moment. */
 export interface Mark {
   smallest: number
+  readonly holes: RangeSet
 }
 
 export class DirtyFile {
@@ -28,8 +29,6 @@ export class DirtyFile {
   #baseEnd: number
   /** Bytes of the base before that which are gone too. */
   #holes = new RangeSet()
-  /** What was made a hole since the last publication began. */
-  #newHoles = new RangeSet()
   readonly #marks = new Set<Mark>()
   size: number
   mtime: Time
@@ -102,7 +101,7 @@ export class DirtyFile {
     if (start >= last) return
     this.#written.remove(start, last)
     this.#store.drop(start, last)
-    this.#newHoles.add(start, last)
+    for (const { holes } of this.#marks) holes.add(start, last)
     if (start < this.#baseEnd) this.#holes.add(start, Math.min(last, this.#baseEnd))
     this.touch()
   }
@@ -211,7 +210,7 @@ export class DirtyFile {
 
   /** To be called before bytes are gathered that may become the base; to be given back to `release`. */
   mark(): Mark {
-    const mark = { smallest: this.size }
+    const mark = { smallest: this.size, holes: new RangeSet() }
     this.#marks.add(mark)
     return mark
   }
@@ -224,6 +223,9 @@ export class DirtyFile {
   rebase(published: Content, mark: Mark): void {
     this.#base = published
     this.#baseEnd = Math.min(published.size, mark.smallest)
+    this.#holes = mark.holes
+    this.#holes.clip(this.#baseEnd)
+    this.release(mark)
   }
 
   /** Where the bytes come from, in order: written here, or shown of the base. What is left out is zeros. */

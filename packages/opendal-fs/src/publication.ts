@@ -7,6 +7,7 @@ import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
 import { replaceObject } from './object-replacement.ts'
 import type { StagingBudget } from './staging-store.ts'
+import type { ObjectInfo } from './storage.ts'
 import type { Tree } from './tree.ts'
 
 /** Each holds up to one request's bytes. */
@@ -97,10 +98,17 @@ export class Publisher {
     if (dirty === undefined || inode.removed) return
     const { changes, size } = dirty
     const { storage, names } = this.#tree
-    dirty.beginPublication()
-    const bytes = await replaceObject(storage, names, this.#tree.key(inode), dirty, size)
-    file.exists = true
-    const info = await storage.stat(this.#tree.key(inode))
+    const mark = dirty.mark()
+    let bytes: Uint8Array | undefined
+    let info: ObjectInfo | undefined
+    try {
+      bytes = await replaceObject(storage, names, this.#tree.key(inode), dirty, size)
+      file.exists = true
+      info = await storage.stat(this.#tree.key(inode))
+    } catch (error) {
+      dirty.release(mark)
+      throw error
+    }
     file.info = info ?? { kind: 'file', size, mtime: undefined, etag: undefined }
     this.#tree.dropContent(inode)
     const content = this.#tree.content(inode)
@@ -110,7 +118,7 @@ export class Publisher {
     inode.epoch++
     if (dirty.changes !== changes || dirty.writing) {
       // Written to meanwhile: those changes now stand on what has just been published.
-      dirty.rebase(content)
+      dirty.rebase(content, mark)
       return
     }
     this.discard(inode)

@@ -72,8 +72,7 @@ it.each([
           } else if ('detach' in change) {
             await file.detach()
           } else if ('rebase' in change) {
-            file.beginPublication()
-            file.rebase(contentOf(plain.slice()))
+            file.rebase(contentOf(plain.slice()), file.mark())
           } else {
             const bytes = 'long' in change ? new Uint8Array(change.long).fill(change.long) : change.bytes
             await file.write(change.write, requestData(bytes))
