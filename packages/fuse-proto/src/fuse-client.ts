@@ -41,6 +41,20 @@ export interface Call {
   readonly room?: number
 }
 
+/** What CREATE and TMPFILE made. */
+export interface Created {
+  readonly entry: S.EntryOut
+  readonly open: S.OpenOut
+}
+
+export interface IoctlCall {
+  readonly command: number
+  readonly argument?: bigint
+  readonly input?: Uint8Array
+  /** Bytes that the caller takes back. */
+  readonly room?: number
+}
+
 /** What Linux 6.1 offers without a DAX window. */
 const LINUX_FLAGS = 0x7bff_fffb
 const LINUX_FLAGS2 = 0xb
@@ -187,18 +201,9 @@ export class FuseClient {
   }
 
   /** `mode` holds the permissions; the file is a regular one. */
-  async create(
-    parent: number,
-    name: string,
-    mode = 0o644,
-    flags = 0o102,
-  ): Promise<{ entry: S.EntryOut; open: S.OpenOut }> {
+  async create(parent: number, name: string, mode = 0o644, flags = 0o102): Promise<Created> {
     const args = S.CreateIn.toBytes({ flags, mode: mode | 0o100000, umask: 0o22, openFlags: 0 })
-    const body = await this.call('CREATE', { node: parent, args, names: [name] })
-    return {
-      entry: S.EntryOut.fromBytes(body),
-      open: S.OpenOut.fromBytes(body.subarray(S.EntryOut.size)),
-    }
+    return created(await this.call('CREATE', { node: parent, args, names: [name] }))
   }
 
   async read(node: number, fh: number, offset: number, size: number): Promise<Uint8Array> {
@@ -328,9 +333,44 @@ export class FuseClient {
     return S.WriteOut.fromBytes(await this.call('COPY_FILE_RANGE', { node: source.node, args })).size
   }
 
+  async statx(node: number, sxMask: number, sxFlags = 0): Promise<X.StatxOut> {
+    const args = X.StatxIn.toBytes({ getattrFlags: 0, fh: 0, sxFlags, sxMask })
+    return X.StatxOut.fromBytes(await this.call('STATX', { node, args }))
+  }
+
+  async tmpfile(parent: number, mode = 0o600, flags = 0o20200002): Promise<Created> {
+    const args = S.CreateIn.toBytes({ flags, mode: mode | 0o100000, umask: 0o22, openFlags: 0 })
+    return created(await this.call('TMPFILE', { node: parent, args, names: ['/'] }))
+  }
+
+  async ioctl(
+    node: number,
+    fh: number,
+    { command, argument = 0n, input = new Uint8Array(0), room = 0 }: IoctlCall,
+  ): Promise<{ result: number; data: Uint8Array }> {
+    const sizes = { inSize: input.byteLength, outSize: room }
+    const args = X.IoctlIn.toBytes({ fh, flags: 0, cmd: command, arg: argument, ...sizes })
+    const body = await this.call('IOCTL', { node, args, tail: input, room })
+    return { result: X.IoctlOut.fromBytes(body).result, data: body.subarray(X.IoctlOut.size) }
+  }
+
+  async getlk(node: number, fh: number, owner: bigint, lk: X.FileLock): Promise<X.FileLock> {
+    const args = X.LkIn.toBytes({ fh, owner, lk, lkFlags: 0 })
+    return X.LkOut.fromBytes(await this.call('GETLK', { node, args })).lk
+  }
+
+  async setlk(node: number, fh: number, owner: bigint, lk: X.FileLock, wait = false): Promise<void> {
+    const args = X.LkIn.toBytes({ fh, owner, lk, lkFlags: 0 })
+    await this.call(wait ? 'SETLKW' : 'SETLK', { node, args })
+  }
+
   async syncfs(node: number): Promise<void> {
     await this.call('SYNCFS', { node, args: X.SyncfsIn.toBytes({}) })
   }
+}
+
+function created(body: Uint8Array): Created {
+  return { entry: S.EntryOut.fromBytes(body), open: S.OpenOut.fromBytes(body.subarray(S.EntryOut.size)) }
 }
 
 function readArguments(fh: number, offset: number, size: number): Uint8Array {

@@ -6,7 +6,9 @@
 // Names are strings: UTF-8 decoded, with each byte that is not UTF-8 as one lone surrogate U+DC80..U+DCFF, so that every
 // name survives the round trip (see names.ts). The dispatcher has already refused empty names, `/`, NUL, and over 255 bytes.
 
+import type { RequestExtensions } from './extensions.ts'
 import type { Attr, EntryOut, InitIn, KstatfsOut } from './structs.ts'
+import type { FileLock, Statx } from './structs-extended.ts'
 
 declare const brand: unique symbol
 /** Names an inode towards the guest; 1 is the root. At most 2^53-1, never reused within a session. */
@@ -25,6 +27,13 @@ export interface RequestContext {
   readonly uid: number
   readonly gid: number
   readonly pid: number
+  /** The caller's umask, which MKNOD, MKDIR, CREATE and TMPFILE carry; to be applied if DONT_MASK was agreed. */
+  readonly umask: number
+  /**
+   * What the guest adds to a creating request if SECURITY_CTX or CREATE_SUPP_GROUP was agreed. To be asked for before the
+   * method returns or awaits. Throws FuseProtocolError.
+   */
+  extensions(): RequestExtensions
 }
 
 /**
@@ -79,6 +88,27 @@ export interface OpenReply {
   readonly openFlags: number
 }
 
+export interface StatxReply {
+  readonly attrValid: number
+  readonly attrValidNsec: number
+  readonly stat: Statx
+}
+
+/** How a lock is asked for. */
+export interface LockOptions {
+  /** Until it can be had; a guest cannot take the request back. */
+  readonly wait: boolean
+  /** A lock of flock(2), on the whole file. */
+  readonly flock: boolean
+}
+
+/** What an ioctl came to. */
+export interface IoctlReply {
+  readonly result: number
+  /** At most as many bytes as the caller has room for. */
+  readonly data?: Uint8Array
+}
+
 export interface CreateReply {
   readonly entry: EntryOut
   readonly open: OpenReply
@@ -131,6 +161,14 @@ export interface FuseHandler {
   /** Lowers the lookup count; never answered. */
   forget?(node: NodeId, nlookup: number): void
   getattr?(ctx: RequestContext, node: NodeId, fh: FileHandle | undefined): Awaitable<AttrReply>
+  /** Attributes as statx(2) has them, birth time included; Linux asks only when a program wants what getattr lacks. */
+  statx?(
+    ctx: RequestContext,
+    node: NodeId,
+    fh: FileHandle | undefined,
+    flags: number,
+    mask: number,
+  ): Awaitable<StatxReply>
   setattr?(ctx: RequestContext, node: NodeId, change: SetattrChange): Awaitable<AttrReply>
   readlink?(ctx: RequestContext, node: NodeId): Awaitable<string>
   symlink?(ctx: RequestContext, parent: NodeId, name: string, target: string): Awaitable<EntryOut>
@@ -157,6 +195,14 @@ export interface FuseHandler {
     flags: number,
     openFlags: number,
   ): Awaitable<CreateReply>
+  /** A file in the directory that has no name, nlink 0; its node may get one by `link`. */
+  tmpfile?(
+    ctx: RequestContext,
+    parent: NodeId,
+    mode: number,
+    flags: number,
+    openFlags: number,
+  ): Awaitable<CreateReply>
   /** Writes at most `size` bytes from `offset` into `out`; fewer means end of file. */
   read?(
     ctx: RequestContext,
@@ -176,11 +222,38 @@ export interface FuseHandler {
     writeFlags: number,
   ): Awaitable<number>
   statfs?(ctx: RequestContext, node: NodeId): Awaitable<KstatfsOut>
-  /** At every close(2); its error is the result of close. */
-  flush?(ctx: RequestContext, node: NodeId, fh: FileHandle): Awaitable<void>
+  /** At every close(2); its error is the result of close. Drops the owner's POSIX locks, if locks were agreed. */
+  flush?(ctx: RequestContext, node: NodeId, fh: FileHandle, lockOwner: bigint): Awaitable<void>
   fsync?(ctx: RequestContext, node: NodeId, fh: FileHandle, dataOnly: boolean): Awaitable<void>
-  /** Once for each successful open or create; its error is seen by nobody. */
-  release?(ctx: RequestContext, node: NodeId, fh: FileHandle): Awaitable<void>
+  /** Once for each successful open or create; its error is seen by nobody. `flockOwner`: drops that owner's flock(2) lock. */
+  release?(ctx: RequestContext, node: NodeId, fh: FileHandle, flockOwner: bigint | undefined): Awaitable<void>
+  /** The lock that stands in the way of `lock`; one of type F_UNLCK (2) if none does. */
+  getlk?(
+    ctx: RequestContext,
+    node: NodeId,
+    fh: FileHandle,
+    owner: bigint,
+    lock: FileLock,
+  ): Awaitable<FileLock>
+  /** Sets a lock, or removes it: type F_UNLCK (2). EAGAIN when another stands in the way and `wait` is false. */
+  setlk?(
+    ctx: RequestContext,
+    node: NodeId,
+    fh: FileHandle,
+    owner: bigint,
+    lock: FileLock,
+    options: LockOptions,
+  ): Awaitable<void>
+  /** `input` is what the caller passed in, `room` how many bytes it takes back. */
+  ioctl?(
+    ctx: RequestContext,
+    node: NodeId,
+    fh: FileHandle,
+    command: number,
+    argument: bigint,
+    input: Uint8Array,
+    room: number,
+  ): Awaitable<IoctlReply>
   setxattr?(
     ctx: RequestContext,
     node: NodeId,

@@ -3,39 +3,14 @@
 
 import {
   InitFlags as F,
-  InitFlags2 as F2,
   FUSE_KERNEL_MINOR_VERSION,
   FUSE_KERNEL_VERSION,
   FUSE_OLDEST_MINOR_VERSION,
 } from './constants.ts'
+import { EXTENSION_FLAGS2, EXTENSIONS_MINOR, IMPLEMENTED_FLAGS, IMPLEMENTED_FLAGS2 } from './features.ts'
 import type { FuseHandler, InitOptions } from './handler.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
 import { InHeader, InitIn, type InitOut } from './structs.ts'
-
-/**
- * Features that need nothing from this package, or what it does. Not among them: locks and umask (handlers have no place
- * for them), `.` and `..` (LOOKUP refuses them), extensions of requests, splice, DAX, pass-through, notifications, and what
- * only /dev/fuse has.
- */
-export const IMPLEMENTED_FLAGS =
-  F.ASYNC_READ |
-  F.ATOMIC_O_TRUNC |
-  F.BIG_WRITES |
-  F.AUTO_INVAL_DATA |
-  F.DO_READDIRPLUS |
-  F.READDIRPLUS_AUTO |
-  F.ASYNC_DIO |
-  F.WRITEBACK_CACHE |
-  F.PARALLEL_DIROPS |
-  F.HANDLE_KILLPRIV |
-  F.POSIX_ACL |
-  F.MAX_PAGES |
-  F.CACHE_SYMLINKS |
-  F.SUBMOUNTS |
-  F.HANDLE_KILLPRIV_V2 |
-  F.SETXATTR_EXT |
-  F.INIT_EXT
-export const IMPLEMENTED_FLAGS2 = F2.DIRECT_IO_ALLOW_MMAP | F2.NO_EXPORT_SUPPORT
 
 const DEFAULT_MAX_WRITE = 1024 * 1024
 const DEFAULT_MAX_BACKGROUND = 128
@@ -107,13 +82,20 @@ export function requireVersion(request: InitIn): void {
 
 /** The flags that the methods of a handler cannot serve are taken from what it wants. */
 function servable(handler: FuseHandler, flags: number): number {
+  let servable = flags
   // READDIRPLUS has no fallback in the guest once it was negotiated.
-  return handler.readdirplus ? flags : flags & ~(F.DO_READDIRPLUS | F.READDIRPLUS_AUTO)
+  if (!handler.readdirplus) servable &= ~(F.DO_READDIRPLUS | F.READDIRPLUS_AUTO)
+  // A guest that keeps its locks to itself is better off than one whose every lock is refused.
+  if (!handler.setlk || !handler.getlk) servable &= ~F.POSIX_LOCKS
+  if (!handler.setlk) servable &= ~F.FLOCK_LOCKS
+  return servable
 }
 
 /** The reply to an INIT of major version 7. */
 export function negotiate(request: InitIn, options: InitOptions, handler: FuseHandler): InitOut {
-  const flags2 = request.flags2 & (options.flags2 ?? 0) & IMPLEMENTED_FLAGS2
+  const decodable =
+    request.minor >= EXTENSIONS_MINOR ? IMPLEMENTED_FLAGS2 : IMPLEMENTED_FLAGS2 & ~EXTENSION_FLAGS2
+  const flags2 = request.flags2 & (options.flags2 ?? 0) & decodable
   const wanted =
     servable(handler, options.flags) |
     // Without these two, requests are limited to one page and 32 pages.

@@ -39,6 +39,8 @@ export interface Fallback<T> {
 }
 
 export interface Dispatch<T> {
+  /** Why no method of a handler serves the operation. */
+  readonly reason?: string
   /** Methods of the handler, one of which serves the operation; none if the package only knows its messages. */
   readonly methods?: readonly (keyof FuseHandler)[]
   /** Answer when the handler has none of them: an errno, or a success that is harmless. */

@@ -1,6 +1,6 @@
-// Rows of the operations on open files: opening, data, durability, space, locks, and what belongs to devices.
+// Rows of the operations on open files: opening, data, durability and space.
 
-import { FUSE_FSYNC_FDATASYNC } from './constants.ts'
+import { FUSE_FSYNC_FDATASYNC, FUSE_RELEASE_FLOCK_UNLOCK } from './constants.ts'
 import { FsError } from './errno.ts'
 import type { CreateReply, FuseHandler, NodeId, OpenReply } from './handler.ts'
 import { type Operation, operation } from './operation.ts'
@@ -85,7 +85,29 @@ function create(handler: FuseHandler, request: Request) {
   const flags = request.u32(o.flags)
   const mode = request.u32(o.mode)
   const openFlags = request.u32(o.openFlags)
+  request.umask = request.u32(o.umask)
   return handler.create!(request, request.node, request.lastFileName(), mode, flags, openFlags)
+}
+
+/** The name that comes with it means nothing: Linux sends `/`. */
+function tmpfile(handler: FuseHandler, request: Request) {
+  const o = S.CreateIn.offsets
+  request.umask = request.u32(o.umask)
+  const flags = request.u32(o.flags)
+  request.lastPath()
+  return handler.tmpfile!(request, request.node, request.u32(o.mode), flags, request.u32(o.openFlags))
+}
+
+function flush(handler: FuseHandler, request: Request) {
+  const o = S.FlushIn.offsets
+  return handler.flush!(request, request.node, request.handle(o.fh), request.u64(o.lockOwner))
+}
+
+function release(handler: FuseHandler, request: Request) {
+  const o = S.ReleaseIn.offsets
+  const flocked = (request.u32(o.releaseFlags) & FUSE_RELEASE_FLOCK_UNLOCK) !== 0
+  const owner = flocked ? request.u64(o.lockOwner) : undefined
+  return handler.release!(request, request.node, request.handle(o.fh), owner)
 }
 
 function copyFileRange(handler: FuseHandler, request: Request, max: number) {
@@ -146,8 +168,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     request: S.ReleaseIn,
     methods: ['release'],
     missing: { value: undefined },
-    call: (handler, request) =>
-      handler.release!(request, request.node, request.handle(S.ReleaseIn.offsets.fh)),
+    call: release,
     answer: answerEmpty,
   }),
   operation('FSYNC', {
@@ -171,12 +192,9 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     enosys: 'success',
     methods: ['flush'],
     missing: { value: undefined },
-    call: (handler, request) => handler.flush!(request, request.node, request.handle(S.FlushIn.offsets.fh)),
+    call: flush,
     answer: answerEmpty,
   }),
-  operation('GETLK', { node: 'node', request: X.LkIn, reply: [X.LkOut], missing: 'EOPNOTSUPP' }),
-  operation('SETLK', { node: 'node', request: X.LkIn, missing: 'EOPNOTSUPP' }),
-  operation('SETLKW', { node: 'node', request: X.LkIn, missing: 'EOPNOTSUPP' }),
   operation('CREATE', {
     node: 'parent',
     request: S.CreateIn,
@@ -187,28 +205,6 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     missing: 'ENOSYS',
     call: create,
     answer: answerCreate,
-  }),
-  operation('BMAP', {
-    node: 'node',
-    request: X.BmapIn,
-    reply: [X.BmapOut],
-    enosys: 'EINVAL',
-    missing: 'ENOSYS',
-  }),
-  operation('IOCTL', {
-    node: 'node',
-    request: X.IoctlIn,
-    requestTail: 'data',
-    reply: [X.IoctlOut],
-    replyTail: 'data',
-    missing: 'ENOTTY',
-  }),
-  operation('POLL', {
-    node: 'node',
-    request: X.PollIn,
-    reply: [X.PollOut],
-    enosys: 'always ready',
-    missing: 'ENOSYS',
   }),
   operation('FALLOCATE', {
     node: 'node',
@@ -265,19 +261,15 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     call: (handler, request) => copyFileRange(handler, request, Number.MAX_SAFE_INTEGER),
     answer: answerNumber,
   }),
-  operation('SETUPMAPPING', { node: 'node', request: X.SetupmappingIn, missing: 'ENOSYS' }),
-  operation('REMOVEMAPPING', {
-    node: 'node',
-    request: X.RemovemappingIn,
-    requestTail: 'mappings',
-    missing: 'ENOSYS',
-  }),
   operation('TMPFILE', {
     node: 'parent',
     request: S.CreateIn,
     names: 1,
     reply: [S.EntryOut, S.OpenOut],
     enosys: 'EOPNOTSUPP',
+    methods: ['tmpfile'],
     missing: 'ENOSYS',
+    call: tmpfile,
+    answer: answerCreate,
   }),
 ]

@@ -16,7 +16,7 @@ import {
   FUSE_ROOT_ID,
 } from './constants.ts'
 import { FsError } from './errno.ts'
-import type { AttrReply, FuseHandler, NodeId, SetattrChange, Timestamp } from './handler.ts'
+import type { AttrReply, FuseHandler, NodeId, SetattrChange, StatxReply, Timestamp } from './handler.ts'
 import { encodeName } from './names.ts'
 import { type Operation, operation } from './operation.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
@@ -58,6 +58,13 @@ function getattr(handler: FuseHandler, request: Request) {
     request.node,
     withHandle ? request.handle(S.GetattrIn.offsets.fh) : undefined,
   )
+}
+
+function statx(handler: FuseHandler, request: Request) {
+  const o = StatxIn.offsets
+  const withHandle = (request.u32(o.getattrFlags) & FUSE_GETATTR_FH) !== 0
+  const fh = withHandle ? request.handle(o.fh) : undefined
+  return handler.statx!(request, request.node, fh, request.u32(o.sxFlags), request.u32(o.sxMask))
 }
 
 function setattr(handler: FuseHandler, request: Request) {
@@ -202,6 +209,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     call: (handler, request) => {
       const mode = request.u32(O.mknod.mode)
       const rdev = request.u32(O.mknod.rdev)
+      request.umask = request.u32(O.mknod.umask)
       return handler.mknod!(request, request.node, request.lastFileName(), mode, rdev)
     },
     answer: answerEntry,
@@ -215,6 +223,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     missing: 'EPERM',
     call: (handler, request) => {
       const mode = request.u32(S.MkdirIn.offsets.mode)
+      request.umask = request.u32(S.MkdirIn.offsets.umask)
       return handler.mkdir!(request, request.node, request.lastFileName(), mode)
     },
     answer: answerEntry,
@@ -302,6 +311,10 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     request: StatxIn,
     reply: [StatxOut],
     enosys: 'GETATTR is used',
+    methods: ['statx'],
     missing: 'ENOSYS',
+    call: statx,
+    answer: (request, { attrValid, attrValidNsec, stat }: StatxReply) =>
+      request.bytes(StatxOut.toBytes({ attrValid, attrValidNsec, flags: 0, stat })),
   }),
 ]

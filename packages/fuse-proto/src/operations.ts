@@ -2,8 +2,10 @@
 
 import type { OperationName } from './constants.ts'
 import { type Operation, operation } from './operation.ts'
+import { DEVICE_OPERATIONS } from './operations-devices.ts'
 import { DIRECTORY_OPERATIONS } from './operations-directories.ts'
 import { FILE_OPERATIONS } from './operations-files.ts'
+import { LOCK_OPERATIONS } from './operations-locks.ts'
 import { answerEmpty, NODE_OPERATIONS } from './operations-nodes.ts'
 import { XATTR_OPERATIONS } from './operations-xattrs.ts'
 import { InitIn, InitOut } from './structs.ts'
@@ -25,6 +27,7 @@ const SESSION_OPERATIONS: readonly Operation[] = [
     node: 'none',
     request: InterruptIn,
     enosys: 'no more interrupts',
+    reason: 'no Linux guest sends it over virtio; storage operations have deadlines',
     missing: 'ENOSYS',
   }),
   operation('DESTROY', {
@@ -38,6 +41,7 @@ const SESSION_OPERATIONS: readonly Operation[] = [
     request: NotifyRetrieveIn,
     requestTail: 'data',
     silent: true,
+    reason: 'answers the notification RETRIEVE, which no virtio-fs guest takes',
     missing: { value: undefined },
   }),
 ]
@@ -46,6 +50,8 @@ const SESSION_OPERATIONS: readonly Operation[] = [
 export const OPERATIONS: readonly Operation[] = [
   ...NODE_OPERATIONS,
   ...FILE_OPERATIONS,
+  ...LOCK_OPERATIONS,
+  ...DEVICE_OPERATIONS,
   ...DIRECTORY_OPERATIONS,
   ...XATTR_OPERATIONS,
   ...SESSION_OPERATIONS,

@@ -4,6 +4,7 @@
 
 import { DirentWriter } from './dirent-writer.ts'
 import { type ErrnoName, FsError } from './errno.ts'
+import { decodeExtensions, NO_EXTENSIONS, type RequestExtensions } from './extensions.ts'
 import { ReadData, WriteData } from './guest-data.ts'
 import type { FileHandle, NodeId, RequestContext } from './handler.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
@@ -11,8 +12,8 @@ import { type FuseMessage, NO_SESSION, type RequestWorkspace, type Session } fro
 import { secondsOf } from './seconds.ts'
 import { gather, NO_SPANS, Place, type Spans, scatter } from './spans.ts'
 import { InHeader, OutHeader } from './structs.ts'
-
-const MAX_SAFE_HIGH_WORD = 0x1f_ffff
+import { ExtHeader } from './structs-extended.ts'
+import { joinWords } from './words.ts'
 
 const H = InHeader.offsets
 const O = OutHeader.offsets
@@ -32,10 +33,12 @@ export class Request implements RequestContext {
   uid = 0
   gid = 0
   pid = 0
+  umask = 0
   /** Bytes of the request as its header says, extensions excluded. */
   end = 0
   #uniqueLow = 0
   #uniqueHigh = 0
+  #extensions = 0
   /** The name decoded last, for reports. */
   name: string | undefined
   /** Bytes that the guest asked for at most, for replies that are made after the arguments have gone. */
@@ -92,10 +95,10 @@ export class Request implements RequestContext {
     this.gid = view.getUint32(at + H.gid, true)
     this.pid = view.getUint32(at + H.pid, true)
     this.end = len
+    this.umask = 0
     this.#extensions = view.getUint16(at + H.totalExtlen, true) * 8
     return true
   }
-  #extensions = 0
 
   /**
    * Checks the lengths of the header against the bytes that are there, and finds the arguments: `fixed` bytes of them,
@@ -103,7 +106,7 @@ export class Request implements RequestContext {
    */
   admit(struct: string, fixed: number, whole: boolean, limit: number): void {
     const have = this.readable.byteLength
-    // fuse_in_header.len counts the whole request; more bytes than it says may be there, fewer may not.
+    // fuse_in_header.len counts the whole request: fewer bytes than it says are a lie.
     if (this.end > have) throw truncated(InHeader.cName, 0, this.end, have)
     this.end -= this.#extensions
     const room = this.end - InHeader.size
@@ -169,8 +172,26 @@ export class Request implements RequestContext {
     return this.#bytes.slice(this.#start, this.#stop)
   }
 
+  extensions(): RequestExtensions {
+    if (this.#extensions === 0) return NO_EXTENSIONS
+    return decodeExtensions(this.copy(ExtHeader.cName, this.argumentLength, this.#extensions))
+  }
+
   u32(offset: number): number {
     return this.#view.getUint32(this.#start + offset, true)
+  }
+
+  /** An opaque 64-bit value. */
+  u64(offset: number): bigint {
+    return this.#view.getBigUint64(this.#start + offset, true)
+  }
+
+  /** A copy of `length` bytes from `offset` of the arguments. */
+  copy(struct: string, offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length)
+    const copied = gather(this.readable, InHeader.size + offset, bytes, 0, length)
+    if (copied === length) return bytes
+    throw truncated(struct, InHeader.size + offset, length, copied)
   }
 
   /** A 64-bit size, offset or id. `errno` answers the guest when it is above 2^53-1. */
@@ -310,7 +331,7 @@ export class Request implements RequestContext {
     return this.writable.byteLength - OutHeader.size
   }
 
-  /** Gives the place of a fixed reply of `size` bytes: guest memory if it lies in one span. Valid until `reply`. */
+  /** The place of a fixed reply of `size` bytes: guest memory if it lies in one span. Valid until `reply`. */
   body(size: number): Place {
     const place = this.#place
     this.#replyInPlace = place.find(this.writable, OutHeader.size, size)
@@ -368,11 +389,6 @@ export class Request implements RequestContext {
       this.#dirents?.detach()
     }
   }
-}
-
-/** The number that two words make, -1 if it is above 2^53-1. Small ones stay integers for the engine, too. */
-function joinWords(low: number, high: number): number {
-  return high === 0 ? low : high > MAX_SAFE_HIGH_WORD ? -1 : high * 0x1_0000_0000 + low
 }
 
 function tooLarge(offset: number, errno: ErrnoName): FuseProtocolError {

@@ -5,7 +5,9 @@
 
 import type { FieldTable, Struct } from '@ovfs/cstruct'
 import { errnoName } from './errno.ts'
+import { decodeExtensions } from './extensions.ts'
 import { decodeName } from './names.ts'
+import { decodeNotification } from './notifications.ts'
 import type { Operation } from './operation.ts'
 import { OPERATION_BY_OPCODE, opcodeName } from './operations.ts'
 import { InHeader, OutHeader } from './structs.ts'
@@ -40,7 +42,38 @@ export function formatRequest(request: Uint8Array): string {
   const role = row && ROLE[row.node]
   if (role) words.push(`${role}=${view.getBigUint64(InHeader.offsets.nodeid, true)}`)
   if (row) words.push(...formatArguments(row, request))
+  words.push(...formatExtensions(request))
   return words.join(' ')
+}
+
+/** Names of security contexts, and groups; their values can be anything. */
+function formatExtensions(request: Uint8Array): string[] {
+  const view = viewOf(request)
+  const length = view.getUint16(InHeader.offsets.totalExtlen, true) * 8
+  const end = view.getUint32(InHeader.offsets.len, true)
+  if (length === 0) return []
+  if (end > request.byteLength || length > end) return [`extensions of ${length} bytes`]
+  try {
+    const { securityContexts = [], groups } = decodeExtensions(request.subarray(end - length, end))
+    const words = securityContexts.map(({ name }) => `secctx=${quote(name)}`)
+    return groups ? [...words, `groups=${groups.join(',')}`] : words
+  } catch (error) {
+    return [`extensions that make no sense: ${(error as Error).message}`]
+  }
+}
+
+/** The line for a message that the file system sends unasked. */
+export function formatNotification(bytes: Uint8Array): string {
+  try {
+    const { code, ...fields } = decodeNotification(bytes)
+    const words = Object.entries(fields).map(([name, value]) => {
+      if (value instanceof Uint8Array) return `${value.byteLength} bytes`
+      return typeof value === 'string' ? quote(value) : `${name}=${value}`
+    })
+    return ['NOTIFY', code, ...words].join(' ')
+  } catch (error) {
+    return `NOTIFY that makes no sense: ${(error as Error).message}`
+  }
 }
 
 function formatArguments(row: Operation, request: Uint8Array): string[] {

@@ -83,7 +83,7 @@ export const GOLDEN_FILES: Readonly<Record<string, GoldenMessage>> = {
       01800000  flags
       00000000  release_flags
       0000000000000000  lock_owner`,
-    handler: { release: (_, ...call) => expectCall(call, [NODE, FH], undefined) },
+    handler: { release: (_, ...call) => expectCall(call, [NODE, FH, undefined], undefined) },
     reply: '',
     result: undefined,
   },
@@ -108,7 +108,7 @@ export const GOLDEN_FILES: Readonly<Record<string, GoldenMessage>> = {
       00000000  unused
       00000000  padding
       0000000000000000  lock_owner`,
-    handler: { flush: (_, ...call) => expectCall(call, [NODE, FH], undefined) },
+    handler: { flush: (_, ...call) => expectCall(call, [NODE, FH, 0n], undefined) },
     reply: '',
     result: undefined,
   },

@@ -84,7 +84,9 @@ export const openOut = { ...open, backingId: 0 }
 /** Throws, so that the request fails visibly, when a handler got other arguments than the message says. */
 export function expectCall<T>(got: readonly unknown[], wanted: readonly unknown[], answer: T): T {
   const text = (value: unknown) =>
-    JSON.stringify(value, (_, inner) => (inner === undefined ? 'undefined' : inner))
+    JSON.stringify(value, (_, inner) =>
+      inner === undefined ? 'undefined' : typeof inner === 'bigint' ? `${inner}n` : inner,
+    )
   if (text(got) !== text(wanted)) throw new Error(`called with ${text(got)} instead of ${text(wanted)}`)
   return answer
 }

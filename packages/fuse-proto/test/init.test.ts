@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import {
   type FuseHandler,
+  IMPLEMENTED_FLAGS2,
   InitFlags,
   InitFlags2,
   type InitIn,
@@ -25,14 +26,13 @@ describe('features', () => {
     for (const name of [
       'POSIX_LOCKS',
       'EXPORT_SUPPORT',
-      'DONT_MASK',
       'FLOCK_LOCKS',
       'EXPLICIT_INVAL_DATA',
       'MAP_ALIGNMENT',
     ] as const) {
       expect([name, all.flags & InitFlags[name]]).toEqual([name, 0])
     }
-    expect(all.flags2).toBe(InitFlags2.DIRECT_IO_ALLOW_MMAP | InitFlags2.NO_EXPORT_SUPPORT)
+    expect(all.flags2).toBe(IMPLEMENTED_FLAGS2)
     expect(all).toMatchObject({ mapAlignment: 0, maxStackDepth: 0, requestTimeout: 0 })
   })
 
@@ -45,6 +45,16 @@ describe('features', () => {
 
   test('flags are numbers without a sign', () => {
     expect(agree({ flags: 0xffff_ffff, flags2: 0xffff_ffff }).flags).toBeGreaterThan(0)
+  })
+
+  test('locks are not agreed with a handler that has none', () => {
+    const locks = InitFlags.POSIX_LOCKS | InitFlags.FLOCK_LOCKS
+    const of = (methods: Partial<FuseHandler>) =>
+      agree({ flags: locks }, LINUX_7_2, { init: handler.init, ...methods }).flags & locks
+    const setlk = () => {}
+    expect(of({})).toBe(0)
+    expect(of({ setlk })).toBe(InitFlags.FLOCK_LOCKS)
+    expect(of({ setlk, getlk: (_ctx, _node, _fh, _owner, lock) => lock })).toBe(locks)
   })
 
   test('READDIRPLUS is not agreed with a handler that has none', () => {

@@ -7,8 +7,12 @@ import {
   IMPLEMENTED_FLAGS2,
   InitFlags,
   InitFlags2,
+  NOTIFICATIONS,
+  type NotificationName,
+  NotifyCode,
   OPERATIONS,
   type Operation,
+  REFUSED_FEATURES,
 } from '../src/index.ts'
 import { content } from './readme-program.ts'
 
@@ -38,7 +42,7 @@ function service(row: Operation): string {
   if (row.name === 'INIT' || row.call || row.name === 'DESTROY') {
     return row.methods!.map(method => `\`${method}\``).join(' or ')
   }
-  return 'messages only'
+  return `none: ${row.reason}`
 }
 
 /** A table whose first column holds numbers, padded as the formatter pads it. */
@@ -75,13 +79,33 @@ function featuresTable(): string {
     Object.entries(flags).map(([name, bit]) => [
       Math.log2(bit) + shift,
       name,
-      (implemented & bit) !== 0 ? 'yes' : '',
+      (implemented & bit) !== 0 ? 'yes' : `no: ${REFUSED_FEATURES[name as keyof typeof REFUSED_FEATURES]}`,
     ])
   return table(
     ['bit', 'feature', 'supported'],
     [...rows(InitFlags, IMPLEMENTED_FLAGS, 0), ...rows(InitFlags2, IMPLEMENTED_FLAGS2, 32)],
   )
 }
+
+function notificationsTable(): string {
+  const rows = (Object.keys(NOTIFICATIONS) as NotificationName[]).map(name => {
+    const { body, tail } = NOTIFICATIONS[name]
+    return [NotifyCode[name], name, [body?.cName.replace('fuse_', ''), tail].filter(Boolean).join(' + ')]
+  })
+  return table(['code', 'notification', 'body'], rows)
+}
+
+test('every operation has a method of the handler or a reason, and every feature is done or refused for one', () => {
+  for (const row of OPERATIONS) {
+    const served = row.call !== undefined || row.name === 'INIT' || row.name === 'DESTROY'
+    expect([row.name, row.reason !== undefined]).toEqual([row.name, !served])
+  }
+  const features = { ...InitFlags, ...InitFlags2 }
+  for (const name of Object.keys(features) as (keyof typeof features)[]) {
+    const done = name in InitFlags ? IMPLEMENTED_FLAGS & features[name] : IMPLEMENTED_FLAGS2 & features[name]
+    expect([name, REFUSED_FEATURES[name] !== undefined]).toEqual([name, done === 0])
+  }
+})
 
 test('the README has the program, the operations and the features that the code has', async () => {
   let readme = readFileSync(readmePath, 'utf8')
@@ -92,6 +116,7 @@ test('the README has the program, the operations and the features that the code 
   )
   readme = withPart(readme, 'operations', operationsTable())
   readme = withPart(readme, 'features', featuresTable())
+  readme = withPart(readme, 'notifications', notificationsTable())
   await expect(readme).toMatchFileSnapshot('../README.md')
 })
 

@@ -6,6 +6,7 @@ import {
   type FileHandle,
   FsError,
   type InitIn,
+  NO_EXTENSIONS,
   type NodeId,
   type ReplyData,
   type RequestContext,
@@ -21,7 +22,14 @@ export const O_RDWR = 2
 export const O_EXCL = 0o200
 export const O_TRUNC = 0o1000
 
-export const ctx: RequestContext = { opcode: 0, uid: 0, gid: 0, pid: 1 }
+export const ctx: RequestContext = {
+  opcode: 0,
+  uid: 0,
+  gid: 0,
+  pid: 1,
+  umask: 0,
+  extensions: () => NO_EXTENSIONS,
+}
 
 export class Reply implements ReplyData {
   readonly bytes: Uint8Array
