@@ -10,6 +10,7 @@ import {
   path,
   sizeFrom,
   socketPath,
+  tag,
   text,
   timeLimit,
   wholeNumber,
@@ -38,6 +39,20 @@ const SERVE_OPTIONS = {
     summary: 'permissions of the socket file; 0660 with --socket-group',
   },
   'socket-group': { kind: 'value', value: 'GROUP', parse: text, summary: 'group of the socket file' },
+  tag: {
+    kind: 'value',
+    value: 'NAME',
+    parse: tag,
+    summary: 'what the guest mounts, for monitors that ask the daemon; QEMU has its own',
+  },
+  queues: {
+    kind: 'value',
+    value: 'N',
+    // Ring indices have 8 bits, and one ring is for urgent requests.
+    parse: wholeNumber(1, 255),
+    default: '8',
+    summary: 'request queues that a guest may use',
+  },
   once: { kind: 'flag', summary: 'exit when the first front-end has left' },
   option: {
     kind: 'list',
@@ -130,7 +145,10 @@ export const serveCommand = define({
   summary: 'serve a storage to one virtual machine at a time',
   argument: { name: 'URI', required: true, summary: 'what to serve: SERVICE://..., see ovfs services' },
   groups: [
-    { title: 'Socket', options: ['socket', 'socket-path', 'fd', 'socket-mode', 'socket-group', 'once'] },
+    {
+      title: 'Socket',
+      options: ['socket', 'socket-path', 'fd', 'socket-mode', 'socket-group', 'tag', 'queues', 'once'],
+    },
     { title: 'Storage', options: ['option', 'read-only', 'timeout', 'shutdown-timeout'] },
     {
       title: 'File system',

@@ -15,6 +15,13 @@ export const path: ValueParser<string> = value => {
   return resolve(value)
 }
 
+/** virtio 1.2, 5.11.4: the field has 36 bytes. */
+export const tag: ValueParser<string> = value => {
+  if (value === '' || value.includes('\0') || Buffer.byteLength(value) > 36)
+    throw new RangeError('a name of 1 to 36 bytes')
+  return value
+}
+
 /** sun_path of sockaddr_un has 108 bytes, one of them for the NUL. */
 export const socketPath: ValueParser<string> = value => {
   const absolute = path(value)

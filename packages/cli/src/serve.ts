@@ -27,6 +27,8 @@ export interface ShareOptions {
   readonly operator: Operator
   readonly storage: Storage
   readonly endpoint: Endpoint
+  readonly tag: string | undefined
+  readonly requestQueues: number
   readonly files: FileSettings
   readonly readOnly: boolean
   readonly timeoutMs: number
@@ -93,6 +95,8 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     operator,
     storage,
     endpoint,
+    tag: settings.tag,
+    requestQueues: settings.requestQueues,
     files: settings.files,
     readOnly,
     timeoutMs: settings.timeoutMs,

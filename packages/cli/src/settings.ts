@@ -16,6 +16,8 @@ export interface ServeSettings {
   readonly socketMode: number | undefined
   readonly socketGroup: string | undefined
   readonly once: boolean
+  readonly tag: string | undefined
+  readonly requestQueues: number
   readonly readOnly: boolean
   readonly timeoutMs: number
   readonly shutdownTimeoutMs: number
@@ -55,6 +57,8 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
     socketMode: values['socket-mode'] ?? (values['socket-group'] === undefined ? undefined : 0o660),
     socketGroup: values['socket-group'],
     once: values.once,
+    tag: values.tag,
+    requestQueues: values.queues,
     readOnly: values['read-only'],
     timeoutMs: values.timeout,
     shutdownTimeoutMs: values['shutdown-timeout'],

@@ -26,6 +26,8 @@ describe('the command line of serve', () => {
       socketMode: undefined,
       socketGroup: undefined,
       once: false,
+      tag: undefined,
+      requestQueues: 8,
       readOnly: false,
       timeoutMs: 30_000,
       shutdownTimeoutMs: 30_000,
