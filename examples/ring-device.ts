@@ -1,7 +1,7 @@
 // What every virtio device over vhost-user has in common: guest memory that comes and goes, and rings over it. A device
 // type adds what it does with a chain, in one function.
 
-import type { MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
+import type { ConfigSpace, MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
 import {
   type Chain,
   DeviceQueue,
@@ -17,6 +17,8 @@ export interface RingDeviceOptions {
   readonly queueCount: number
   /** Feature bits of the device type; those of the rings are added. */
   readonly features?: bigint
+  /** The configuration space, if the device type has one. */
+  readonly config?: Uint8Array
   /** Serves one buffer of the driver; calls `chain.complete` now or later. */
   readonly handle: (chain: Chain, queue: number) => void
 }
@@ -24,15 +26,17 @@ export interface RingDeviceOptions {
 export class RingDevice implements VhostUserDevice {
   readonly features: bigint
   readonly queueCount: number
+  readonly config?: ConfigSpace
   readonly #handlers: readonly ((chain: Chain) => void)[]
   readonly #memory = new GuestMemory()
   readonly #queues = new Map<number, DeviceQueue>()
   #driverFeatures = 0n
 
-  constructor({ queueCount, features = 0n, handle }: RingDeviceOptions) {
+  constructor({ queueCount, features = 0n, config, handle }: RingDeviceOptions) {
     const ringFeatures = bit(VIRTIO_RING_F_EVENT_IDX) | bit(VIRTIO_RING_F_INDIRECT_DESC)
     this.features = features | ringFeatures | bit(VIRTIO_F_VERSION_1)
     this.queueCount = queueCount
+    if (config) this.config = { read: () => config }
     this.#handlers = Array.from({ length: queueCount }, (_, queue) => chain => handle(chain, queue))
   }
 

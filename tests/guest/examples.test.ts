@@ -2,8 +2,9 @@
 // and a file system without a storage.
 
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -76,6 +77,50 @@ describe.skipIf(lacks !== undefined)(
       expect({ output, exitCode }).toEqual({ output: 'virtio_rng.0\n65536\nrandom\n', exitCode: 0 })
       await example.stop()
     })
+
+    test.each([
+      ['a file', (dir: string) => ['file', join(dir, 'disk.img')]],
+      ['an object of an OpenDAL service', (dir: string) => ['fs', 'disk.img', `root=${dir}`]],
+    ])(
+      'vhost-user-blk over %s: the guest makes a file system on it, and finds its files again',
+      async (_, store) => {
+        const dir = await temporaryFolder()
+        const image = join(dir, 'disk.img')
+        await writeFile(image, Buffer.alloc(16 << 20))
+        const example = await start('vhost-user-blk', ...store(dir))
+        const { output, exitCode } = await bootGuest({
+          shares: [],
+          modules: ['virtio_blk'],
+          qemuArgs: device('vhost-user-blk-pci', example.socketPath),
+          script: `
+        set -e
+        cat /sys/block/vda/size /sys/block/vda/serial; echo
+        mke2fs -F /dev/vda >/dev/null
+        mkdir /mnt/disk
+        mount -t ext2 /dev/vda /mnt/disk
+        dd if=/dev/urandom of=/tmp/file bs=1k count=3000 2>/dev/null
+        cp /tmp/file /mnt/disk/file
+        for i in 1 2 3 4 5; do mkdir /mnt/disk/$i; echo $i >/mnt/disk/$i/name; done
+        umount /mnt/disk
+        echo 3 >/proc/sys/vm/drop_caches
+        mount -t ext2 -o ro /dev/vda /mnt/disk
+        cmp /tmp/file /mnt/disk/file
+        cat /mnt/disk/*/name | tr '\\n' ' '
+        umount /mnt/disk
+        dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | md5sum
+        # Past the end there is nothing, and the disk stays usable after an error.
+        dd if=/dev/vda bs=512 count=1 skip=32768 2>/dev/null | wc -c
+      `,
+          timeoutMs: 90_000,
+        })
+        await example.stop()
+        const md5 = createHash('md5')
+          .update(await readFile(image))
+          .digest('hex')
+        expect(output.split('\n')).toEqual(['32768', 'ovfs-example-disk', `1 2 3 4 5 ${md5}  -`, '0', ''])
+        expect(exitCode).toBe(0)
+      },
+    )
 
     test('generated-files: files that nobody stored are listed, found by name, and read', async () => {
       const example = await start('generated-files')
