@@ -1,22 +1,28 @@
-// Makes a fresh machine ready: node_modules and, for a guest, QEMU, kernel and busybox. Assumes only Node with npm.
-// `node scripts/prepare.mjs [--guest]` does just that; the other scripts import it.
+// Makes a fresh machine ready: node_modules; for a guest QEMU, kernel and busybox; for the tests also storage servers and the
+// disk of a Debian guest. Assumes only Node with npm. `node scripts/prepare.mjs [--guest] [--tests]` does just that; the
+// other scripts import it.
 
 import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
-import { ensureGuest } from './debian.mjs'
+import { ensureGuest, ensureTestPrograms } from './debian.mjs'
+import { ensureGuestImage } from './guest-image.mjs'
 import { end } from './step.mjs'
 import { ensureInstalled, ensureNode } from './workspace.mjs'
 
-/** @param {{ guest: boolean }} what */
-export function prepare({ guest }) {
+/** @param {{ guest?: boolean, tests?: boolean }} what `tests` includes the guest */
+export function prepare({ guest = false, tests = false }) {
   ensureNode()
-  if (guest) ensureGuest()
+  if (guest || tests) ensureGuest()
+  if (tests) {
+    ensureTestPrograms()
+    ensureGuestImage()
+  }
   ensureInstalled()
 }
 
 if (import.meta.url === pathToFileURL(argv[1] ?? '').href) {
   try {
-    prepare({ guest: argv.includes('--guest') })
+    prepare({ guest: argv.includes('--guest'), tests: argv.includes('--tests') })
   } catch (error) {
     end(error)
   }

@@ -13,7 +13,7 @@ const inCi = process.env.CI === 'true' || process.env.CI === '1'
 const count = { passed: 0, failed: 0, skipped: 0 }
 
 try {
-  prepare({ guest: true })
+  prepare({ tests: true })
 } catch (error) {
   end(error)
 }
