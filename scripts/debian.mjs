@@ -14,10 +14,11 @@ const programs = {
   'qemu-system-x86': 'qemu-system-x86_64',
 }
 
-/** What only the tests need. Neither package starts a service: Debian's redis-server is the program of redis-tools by another name. */
+/** What only the tests need. No package of these starts a service: Debian's redis-server is the program of redis-tools by another name. */
 const testPrograms = {
   'apache2-bin': 'apache2',
   'redis-tools': 'redis-check-rdb',
+  sqlite3: 'sqlite3',
 }
 
 const kernelMeta = 'linux-image-cloud-amd64'
