@@ -46,6 +46,9 @@ export class BackendSession {
     this.#report = report
     this.#ended = ended
     this.#state = new BackendState(device, report)
+    this.#state.regions.onLost = error => {
+      this.#teardown ??= this.#tearDown(error)
+    }
     this.#connection = new Connection(fd, {
       readsWhileSending: false,
       message: message => this.#receive(message),

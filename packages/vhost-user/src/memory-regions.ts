@@ -26,6 +26,8 @@ interface Entry extends MappedRegion {
 export class MemoryRegions {
   readonly #device: VhostUserDevice
   readonly #failed: (error: unknown) => void
+  /** Hears that the front-end has shortened a memory file in use: nothing in the region can be believed any more. */
+  onLost: (error: VhostUserError) => void = () => undefined
   #entries: Entry[] = []
   /** Removed regions that the device still uses. */
   readonly #leaving = new Set<Promise<void>>()
@@ -48,7 +50,7 @@ export class MemoryRegions {
     requireSane(description)
     requireNoOverlap(description, this.#entries)
     if (this.#leaving.size >= MAX_MEMORY_SLOTS) await Promise.all(this.#leaving)
-    this.#admit(map(description, fd))
+    this.#admit(this.#map(description, fd))
   }
 
   /** REM_MEM_REG: the region with the same addresses and size, wherever it lies in its file. */
@@ -85,7 +87,7 @@ export class MemoryRegions {
       for (const [i, description] of table.entries()) {
         const fd = fdOf(i)
         const same = this.#entries.find(entry => isSame(entry, description, fd))
-        const entry = same ?? map(description, fd)
+        const entry = same ?? this.#map(description, fd)
         if (!same) fresh.push(entry)
         next.push(entry)
       }
@@ -115,6 +117,18 @@ export class MemoryRegions {
   async clear(): Promise<void> {
     await Promise.all(this.#leaving)
     for (const entry of this.#entries.splice(0)) entry.mapping.unmap()
+  }
+
+  #map({ guestAddress, userAddress, size, mmapOffset }: RegionDescription, fd: number): Entry {
+    // Before the file's size is looked at, so that what is seen then stays true.
+    sealAgainstShrinking(fd)
+    const file = fstatSync(fd, { bigint: true })
+    const lost = () => {
+      const message = `the memory file behind guest address 0x${guestAddress.toString(16)} has become shorter`
+      this.onLost(new VhostUserError('BAD_MEMORY', message))
+    }
+    const mapping = new Mapping({ fd, offset: mmapOffset, size, lost })
+    return { guestAddress, userAddress, size, mmapOffset, file, mapping, pieces: mapping.pieces }
   }
 
   #admit(entry: Entry): void {
@@ -180,14 +194,6 @@ function requireNoOverlap(
       }
     }
   }
-}
-
-function map({ guestAddress, userAddress, size, mmapOffset }: RegionDescription, fd: number): Entry {
-  // Before the file's size is looked at, so that what is seen then stays true.
-  sealAgainstShrinking(fd)
-  const file = fstatSync(fd, { bigint: true })
-  const mapping = new Mapping({ fd, offset: mmapOffset, size })
-  return { guestAddress, userAddress, size, mmapOffset, file, mapping, pieces: mapping.pieces }
 }
 
 /** Whether the announced region is the mapped one: same addresses, and same bytes of the same file. */

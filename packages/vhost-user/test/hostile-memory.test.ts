@@ -3,6 +3,7 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { isGuarded } from '../src/sys/bus-guard.ts'
 import {
   eventFd,
   expectRefused,
@@ -123,6 +124,27 @@ describe('memory that cannot be is refused, and the old table stays', () => {
     expect(fileMappings(path)).toBe(before)
   })
 })
+
+test.skipIf(!isGuarded)(
+  'a front-end that shortens its memory file under a running ring is sent away (needs x86-64)',
+  async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.handshake()
+    const path = join(temporaryFolder(), 'memory')
+    writeFileSync(path, Buffer.alloc(MIB))
+    const fd = openSync(path, 'r+')
+    onTestFinished(() => closeSync(fd))
+    const region = { guestAddress: 0, userAddress: 0, size: MIB, mmapOffset: 0 }
+    await session.request('ADD_MEM_REG', { region }, [fd])
+    ftruncateSync(fd, 0)
+    expect(new Uint8Array(backend.device.regions[0]!.pieces[0]!)[0]).toBe(0)
+    await until(() => backend.disconnects.length === 1)
+    expect(backend.disconnects[0]).toMatchObject({ code: 'BAD_MEMORY' })
+    expect(fileMappings(path)).toBe(0)
+    await backend.connect().handshake()
+  },
+)
 
 describe('rings that cannot be are refused', () => {
   const addresses = (index: number, flags: number, ...parts: number[]) =>

@@ -63,6 +63,12 @@ export class FdPoll {
     if (!this.#closed) this.#handle.stop()
   }
 
+  /** The event loop may end although this poll waits. */
+  unref(): void {
+    // SAFETY: the handle is open; koffi crashes on a closed one.
+    if (!this.#closed) this.#handle.unref()
+  }
+
   /** No callback comes after this; the descriptor may be closed next. */
   close(): void {
     if (this.#closed) return

@@ -52,7 +52,12 @@ export const libc = {
     'void *mmap(void *, size_t, int, int, int, int64_t)',
   ),
   munmap: declare<[Address, number], number>('int munmap(void *, size_t)'),
+  mprotect: declare<[Address, number, number], number>('int mprotect(void *, size_t, int)'),
+  sigaction: declare<[number, Address, null], number>('int sigaction(int, void *, void *)'),
 } as const
+
+/** What mmap returns when it fails. */
+export const MAP_FAILED = 2n ** 64n - 1n
 
 const errnoNames = new Map<number, string>()
 for (const [name, value] of Object.entries(koffi.os.errno)) {

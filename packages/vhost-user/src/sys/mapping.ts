@@ -1,11 +1,11 @@
 // A shared mapping of part of a file, seen through ArrayBuffers. The file is checked to be long enough before it is mapped:
-// touching a page past the end of the file would kill the process with SIGBUS. What is not guarded against is a peer that
-// shortens its file afterwards, where the file could not be sealed against that.
+// touching a page past the end of the file would be a SIGBUS. A file that becomes shorter afterwards is the guard's business.
 
 import { fstatSync, statfsSync } from 'node:fs'
 import koffi from 'koffi'
 import { VhostUserError } from '../errors.ts'
-import { type Address, lastErrno, libc, systemCallError } from './libc.ts'
+import { guardMapping } from './bus-guard.ts'
+import { type Address, lastErrno, libc, MAP_FAILED, systemCallError } from './libc.ts'
 
 /** A view over 4 GiB aborts the process on Node 20; a power of two well below leaves index arithmetic simple. */
 export const MAX_PIECE_SIZE = 2 ** 30
@@ -14,7 +14,6 @@ const PAGE_SIZE = 4096
 const PROT_READ_WRITE = 3
 const MAP_SHARED = 1
 const MAP_NORESERVE = 0x4000
-const MAP_FAILED = 2n ** 64n - 1n
 const HUGETLBFS_MAGIC = 0x958458f6
 
 export interface MappingOptions {
@@ -24,6 +23,8 @@ export interface MappingOptions {
   readonly offset: number
   /** Bytes, at least 1. */
   readonly size: number
+  /** The file has become shorter: what the mapping held is gone, and it is private zeros now. Called once, later. */
+  readonly lost?: () => void
 }
 
 export class Mapping {
@@ -32,10 +33,11 @@ export class Mapping {
   readonly pieces: readonly ArrayBuffer[]
   readonly #address: Address
   readonly #length: number
+  readonly #guard: { release(): void }
   #mapped = true
 
   /** Throws BAD_MEMORY if the descriptor is not a file that holds the range, or cannot be mapped. */
-  constructor({ fd, offset, size }: MappingOptions) {
+  constructor({ fd, offset, size, lost = () => undefined }: MappingOptions) {
     const end = offset + size
     const unit = requireRange(fd, offset, size, end)
     // From the start of the file, because hugetlbfs maps at multiples of its own page size only; for the same reason the
@@ -48,6 +50,13 @@ export class Mapping {
     }
     this.#address = address
     this.size = size
+    try {
+      this.#guard = guardMapping(address, this.#length, lost)
+    } catch (error) {
+      // SAFETY: exactly the range that mmap returned; nothing has seen it.
+      libc.munmap(address, this.#length)
+      throw error
+    }
     const pieces: ArrayBuffer[] = []
     for (let at = 0; at < size; at += MAX_PIECE_SIZE) {
       // SAFETY: the range lies within the mapping. The view owns nothing; it must not be touched after unmap().
@@ -60,6 +69,7 @@ export class Mapping {
   unmap(): void {
     if (!this.#mapped) return
     this.#mapped = false
+    this.#guard.release()
     // SAFETY: exactly the range that mmap returned, once; the caller has let go of every view.
     if (libc.munmap(this.#address, this.#length) < 0) {
       throw systemCallError('munmap', lastErrno(), `of ${this.#length} bytes`)
