@@ -3,8 +3,9 @@
 
 import { BackendChannel } from './backend-channel.ts'
 import type { VhostUserDevice } from './device.ts'
+import { DirtyLogging } from './dirty-logging.ts'
 import { VhostUserError } from './errors.ts'
-import { hasProtocolFeature, VHOST_USER_F_PROTOCOL_FEATURES } from './features.ts'
+import { hasProtocolFeature, VHOST_F_LOG_ALL, VHOST_USER_F_PROTOCOL_FEATURES } from './features.ts'
 import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { offeredProtocolFeatures } from './offered-features.ts'
@@ -12,6 +13,7 @@ import type { ConfigWindow } from './payloads.ts'
 import type { ReceivedFds } from './received-fds.ts'
 import { Vring } from './vring.ts'
 
+const VHOST_VRING_F_LOG = 1
 /** VHOST_SET_CONFIG_TYPE_MIGRATION */
 const CONFIG_FLAG_MIGRATION = 1
 
@@ -29,6 +31,7 @@ export class BackendState {
   readonly device: VhostUserDevice
   readonly regions: MemoryRegions
   readonly rings: readonly Vring[]
+  readonly #log: DirtyLogging
   readonly #report: (error: VhostUserError) => void
   #features = 0n
   #protocolFeatures = 0n
@@ -40,6 +43,7 @@ export class BackendState {
     this.device = device
     this.#report = report
     this.regions = new MemoryRegions(device, report as (error: unknown) => void)
+    this.#log = new DirtyLogging(device, report)
     this.rings = Array.from({ length: device.queueCount }, (_, i) => new Vring(i, device, report))
   }
 
@@ -56,6 +60,7 @@ export class BackendState {
       // The device may use guest memory until its promise settles. If it fails, the mappings stay: better leaked than gone
       // under its hands.
       await this.#resetDevice()
+      this.#log.clear()
       await this.regions.clear()
     } finally {
       for (const ring of this.rings) ring.close()
@@ -95,6 +100,11 @@ export class BackendState {
     }
   }
 
+  get #offeredFeatures(): bigint {
+    const log = this.device.setLog ? VHOST_F_LOG_ALL : 0n
+    return this.device.features | VHOST_USER_F_PROTOCOL_FEATURES | log
+  }
+
   #ring(index: number): Vring {
     const ring = this.rings[index]
     if (!ring) {
@@ -120,25 +130,27 @@ export class BackendState {
     await this.#resetDevice()
     for (const ring of this.rings) ring.reset()
     this.#features &= VHOST_USER_F_PROTOCOL_FEATURES
+    this.#log.switch(false)
     this.#status = 0n
     this.regions.announce()
   }
 
   readonly handlers: RequestHandlers = {
-    GET_FEATURES: () => this.device.features | VHOST_USER_F_PROTOCOL_FEATURES,
+    GET_FEATURES: () => this.#offeredFeatures,
 
     SET_FEATURES: features => {
-      const offered = this.device.features | VHOST_USER_F_PROTOCOL_FEATURES
+      const offered = this.#offeredFeatures
       if ((features & ~offered) !== 0n) {
         const extra = (features & ~offered).toString(16)
         throw new VhostUserError('BAD_FEATURES', `features 0x${extra} were not offered`)
       }
       try {
-        this.device.setFeatures(features & ~VHOST_USER_F_PROTOCOL_FEATURES)
+        this.device.setFeatures(features & ~(VHOST_USER_F_PROTOCOL_FEATURES | VHOST_F_LOG_ALL))
       } catch (cause) {
         throw new VhostUserError('DEVICE', 'the device did not take the features', { cause })
       }
       this.#features = features
+      this.#log.switch((features & VHOST_F_LOG_ALL) !== 0n)
       // Ring states: without protocol features there is no SET_VRING_ENABLE, and rings are enabled from the start.
       if (!this.isNegotiated('PROTOCOL_FEATURES')) this.#forEachRing(ring => ring.setEnabled(true))
     },
@@ -159,12 +171,27 @@ export class BackendState {
       this.#forEachRing(ring => ring.memoryChanged())
     },
 
+    SET_LOG_BASE: (base, fds) => {
+      // The address of a log that only a kernel back-end could reach.
+      if (typeof base === 'bigint') throw new VhostUserError('BAD_PAYLOAD', 'a log without shared memory')
+      this.#log.replace(base, fds.peek())
+      return base
+    },
+
+    SET_LOG_FD: (_, fds) => this.#log.setSignal(fds.take()),
+
     SET_VRING_NUM: ({ index, num }) => this.#ring(index).setSize(num),
 
-    SET_VRING_ADDR: ({ index, flags, descAddress, availAddress, usedAddress }) => {
-      // Bit 0 asks for logging, which needs a feature that is not offered.
-      if (flags !== 0) throw new VhostUserError('BAD_RING', `ring ${index}: flags ${flags} are not supported`)
+    SET_VRING_ADDR: ({ index, flags, descAddress, availAddress, usedAddress, logAddress }) => {
+      const logged = flags === VHOST_VRING_F_LOG && this.isNegotiated('LOG_SHMFD')
+      if (flags !== 0 && !logged) {
+        throw new VhostUserError('BAD_RING', `ring ${index}: flags ${flags} are not supported`)
+      }
+      if (logged && logAddress > Number.MAX_SAFE_INTEGER) {
+        throw new VhostUserError('BAD_RING', `ring ${index}: it is logged at 0x${logAddress.toString(16)}`)
+      }
       this.#ring(index).setAddresses({ descAddress, availAddress, usedAddress })
+      this.#log.setUsedRing(index, logged ? Number(logAddress) : undefined)
     },
 
     SET_VRING_BASE: ({ index, num }) => this.#ring(index).setBase(num),

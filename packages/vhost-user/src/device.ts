@@ -42,6 +42,19 @@ export interface ConfigSpace {
   write?(offset: number, bytes: Uint8Array, migration: boolean): void
 }
 
+/** Where a device marks what it writes to guest memory while a live migration copies it. */
+export interface DirtyLogArea {
+  /**
+   * One bit for each 4096 bytes of guest-physical addresses, lowest bit first; to be set with an atomic OR after the write. What
+   * lies beyond is not watched.
+   */
+  readonly bitmap: Uint8Array
+  /** By ring: the guest-physical address at which writes to its used ring are marked; undefined if they are not to be. */
+  readonly usedRings: readonly (number | undefined)[]
+  /** To be called after bits were set, if the front-end wants to know. Does not throw. */
+  readonly marked: (() => void) | undefined
+}
+
 /** What a device may tell the front-end by itself. */
 export interface FrontendChannel {
   /**
@@ -95,6 +108,11 @@ export interface VhostUserDevice {
   reset(): void | Promise<void>
   /** CONFIG. Front-ends that keep the space themselves, as QEMU does for virtio-fs, want a device without it. */
   readonly config?: ConfigSpace
+  /**
+   * LOG_SHMFD: mark every write in this area from now on, and in no other; undefined: in none. Comes with each change, also
+   * while rings run, and holds for rings that start later. After it returns, or after a reset, the area of before may vanish.
+   */
+  setLog?(area: DirtyLogArea | undefined): void
   /** BACKEND_REQ: the front-end listens from now on, or no more. Also survives `reset`. */
   connectFrontend?(channel: FrontendChannel | undefined): void
 }

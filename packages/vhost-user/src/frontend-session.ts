@@ -7,9 +7,11 @@ import {
   hasProtocolFeature,
   type ProtocolFeature,
   protocolFeatureMask,
+  VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from './features.ts'
 import { type ChannelHandlers, serveChannel } from './frontend-channel.ts'
+import type { FrontendLog } from './frontend-log.ts'
 import type { FrontendMemory, FrontendRegion } from './frontend-memory.ts'
 import { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 import {
@@ -47,7 +49,7 @@ export interface Negotiated {
 }
 
 export interface HandshakeOptions {
-  /** Features to use if offered; by default all. */
+  /** Features to use if offered; by default all. VHOST_F_LOG_ALL is not among them: see `startLogging`. */
   readonly features?: bigint
   /** Protocol features to use if offered. */
   readonly protocolFeatures?: readonly ProtocolFeature[]
@@ -59,6 +61,7 @@ const DEFAULT_PROTOCOL_FEATURES: readonly ProtocolFeature[] = [
   'CONFIGURE_MEM_SLOTS',
   'RESET_DEVICE',
   'STATUS',
+  'LOG_SHMFD',
   'CONFIG',
   'BACKEND_REQ',
 ]
@@ -75,7 +78,7 @@ interface Waiter {
 export class FrontendSession {
   readonly #connection: Connection
   readonly #waiters: Waiter[] = []
-  readonly #rings = new Set<FrontendRing>()
+  readonly #rings = new Map<FrontendRing, RingLayout>()
   #channel: Connection | undefined
   #regions: readonly (FrontendRegion & { readonly fd: number })[] = []
   #features = 0n
@@ -106,7 +109,7 @@ export class FrontendSession {
 
   /** What a monitor does when it creates the device, and the choice of features. */
   async handshake(options: HandshakeOptions = {}): Promise<Negotiated> {
-    const wanted = options.features ?? 2n ** 64n - 1n
+    const wanted = (options.features ?? 2n ** 64n - 1n) & ~VHOST_F_LOG_ALL
     const offered = await this.request('GET_FEATURES')
     let queueCount = 1
     let memorySlots = BASELINE_SLOTS
@@ -186,14 +189,7 @@ export class FrontendSession {
     try {
       await this.request('SET_VRING_NUM', { index, num: layout.size })
       await this.request('SET_VRING_BASE', { index, num: layout.base ?? 0 })
-      await this.request('SET_VRING_ADDR', {
-        index,
-        flags: 0,
-        descAddress: this.userAddressOf(layout.descAddress),
-        usedAddress: this.userAddressOf(layout.usedAddress),
-        availAddress: this.userAddressOf(layout.availAddress),
-        logAddress: 0n,
-      })
+      await this.#sendAddresses(layout)
       await this.request('SET_VRING_KICK', { index, noFd: false }, [ring.kickFd])
       await this.request('SET_VRING_CALL', { index, noFd: false }, [ring.callFd])
       await this.request('SET_VRING_ERR', { index, noFd: false }, [ring.errFd])
@@ -202,7 +198,7 @@ export class FrontendSession {
       ring.close()
       throw error
     }
-    this.#rings.add(ring)
+    this.#rings.set(ring, layout)
     return ring
   }
 
@@ -214,6 +210,35 @@ export class FrontendSession {
     this.#rings.delete(ring)
     ring.close()
     return num
+  }
+
+  /** From now on the back-end marks in the log what it writes; takes the place of another log. Needs LOG_SHMFD. */
+  async startLogging(log: FrontendLog): Promise<void> {
+    const { mmapSize, mmapOffset, fd } = log
+    await this.request('SET_LOG_BASE', { mmapSize, mmapOffset }, [fd])
+    await this.#switchLogging(this.#features | VHOST_F_LOG_ALL)
+  }
+
+  async stopLogging(): Promise<void> {
+    await this.#switchLogging(this.#features & ~VHOST_F_LOG_ALL)
+  }
+
+  async #switchLogging(features: bigint): Promise<void> {
+    if (features === this.#features) return
+    await this.setFeatures(features)
+    for (const layout of this.#rings.values()) await this.#sendAddresses(layout)
+  }
+
+  #sendAddresses({ index, descAddress, usedAddress, availAddress }: RingLayout): Promise<undefined> {
+    const logged = (this.#features & VHOST_F_LOG_ALL) !== 0n
+    return this.request('SET_VRING_ADDR', {
+      index,
+      flags: logged ? 1 : 0,
+      descAddress: this.userAddressOf(descAddress),
+      usedAddress: this.userAddressOf(usedAddress),
+      availAddress: this.userAddressOf(availAddress),
+      logAddress: logged ? BigInt(usedAddress) : 0n,
+    })
   }
 
   /** The front-end's address, in announced memory, of a guest-physical one. */
@@ -324,7 +349,7 @@ export class FrontendSession {
     this.#ended = { error }
     this.#connection.close()
     this.#channel?.close()
-    for (const ring of this.#rings) ring.close()
+    for (const ring of this.#rings.keys()) ring.close()
     this.#rings.clear()
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
   }

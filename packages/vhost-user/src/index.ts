@@ -2,6 +2,7 @@ export { BackendServer, type BackendServerOptions } from './backend-server.ts'
 export { BackendSession, type BackendSessionOptions } from './backend-session.ts'
 export type {
   ConfigSpace,
+  DirtyLogArea,
   FrontendChannel,
   MappedRegion,
   RingConfig,
@@ -17,6 +18,7 @@ export {
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from './features.ts'
 export type { ChannelHandlers } from './frontend-channel.ts'
+export { FrontendLog } from './frontend-log.ts'
 export { FrontendMemory, type FrontendRegion, type RegionLayout } from './frontend-memory.ts'
 export { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 export { FrontendSession, type HandshakeOptions, type Negotiated, type RawReply } from './frontend-session.ts'

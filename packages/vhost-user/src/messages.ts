@@ -111,7 +111,7 @@ export const FRONTEND_REQUESTS = {
   RESET_OWNER: command(4, none),
   SET_MEM_TABLE: command(5, memoryTable, { fds: onePerRegion }),
   SET_LOG_BASE: query(6, logBase, log, { fds: logFd, gate: 'LOG_SHMFD' }),
-  SET_LOG_FD: command(7, none, { fds: oneFd }),
+  SET_LOG_FD: command(7, none, { fds: oneFd, gate: 'LOG_SHMFD' }),
   SET_VRING_NUM: command(8, vringState),
   SET_VRING_ADDR: command(9, vringAddr),
   SET_VRING_BASE: command(10, vringState),

@@ -16,13 +16,13 @@ const ALWAYS: readonly ProtocolFeature[] = [
 
 /** The members of the device that make a feature complete. */
 export const DEVICE_FEATURES = {
+  LOG_SHMFD: 'setLog',
   CONFIG: 'config',
   BACKEND_REQ: 'connectFrontend',
 } as const satisfies Partial<Record<ProtocolFeature, keyof VhostUserDevice>>
 
 /** Why a feature is never offered. */
 export const WITHHELD = {
-  LOG_SHMFD: 'not yet',
   INFLIGHT_SHMFD: 'not yet',
   DEVICE_STATE: 'not yet',
   RARP: 'for network devices only',
@@ -43,7 +43,6 @@ export const WITHHELD = {
 
 const OTHER_REASONS: Partial<Record<FrontendRequest | BackendRequest, string>> = {
   IOTLB_MSG: 'for guests behind a virtual IOMMU, which may not share their memory with a process as a whole',
-  SET_LOG_FD: 'not yet',
   GPU_SET_SOCKET: 'for GPU devices only',
 }
 

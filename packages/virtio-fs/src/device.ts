@@ -3,10 +3,11 @@
 
 import type { FuseErrorReport, FuseHandler } from '@ovfs/fuse-proto'
 import { FuseServer } from '@ovfs/fuse-proto'
-import type { ConfigSpace, MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
+import type { ConfigSpace, DirtyLogArea, MappedRegion, RingConfig, VhostUserDevice } from '@ovfs/vhost-user'
 import {
   type Chain,
   DeviceQueue,
+  DirtyLog,
   GuestMemory,
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
@@ -44,6 +45,8 @@ export class VirtioFsDevice implements VhostUserDevice {
   readonly #fuse: FuseServer
   readonly #handle: (chain: Chain) => void
   #driverFeatures = 0n
+  #log: DirtyLog | undefined
+  #logArea: DirtyLogArea | undefined
 
   constructor(options: VirtioFsDeviceOptions) {
     this.queueCount = options.queueCount
@@ -75,13 +78,21 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void {
-    this.#queues[ring.index] = new DeviceQueue(this.#memory, {
+    const queue = new DeviceQueue(this.#memory, {
       ...ring,
       eventIdx: (this.#driverFeatures & EVENT_IDX) !== 0n,
       indirect: (this.#driverFeatures & INDIRECT) !== 0n,
       notify,
       onError: fail,
     })
+    queue.setLog(this.#log, this.#logArea?.usedRings[ring.index])
+    this.#queues[ring.index] = queue
+  }
+
+  setLog(area: DirtyLogArea | undefined): void {
+    this.#logArea = area
+    this.#log = area && new DirtyLog(area.bitmap, area.marked)
+    for (const [index, queue] of this.#queues.entries()) queue?.setLog(this.#log, area?.usedRings[index])
   }
 
   kickRing(index: number): boolean {
@@ -107,6 +118,7 @@ export class VirtioFsDevice implements VhostUserDevice {
     this.#queues.fill(undefined)
     for (const region of [...this.#memory.regions]) this.#memory.removeRegion(region)
     this.#driverFeatures = 0n
+    this.setLog(undefined)
     // Never rejects. A next session's FUSE_INIT waits for it, this connection need not.
     void this.#fuse.end()
   }

@@ -61,8 +61,9 @@ export class VirtioFsDriver {
   readonly spare: GuestRange
   readonly requests: DriverRing
   readonly hiprio: DriverRing
-  readonly #session: FrontendSession
-  readonly #memory: FrontendMemory
+  /** For what a monitor does besides: logging, stopping, saving. */
+  readonly session: FrontendSession
+  readonly memory: FrontendMemory
   readonly #indirect: boolean
   readonly #freeSlots: GuestRange[]
   readonly #slotWaiters: (() => void)[] = []
@@ -78,8 +79,8 @@ export class VirtioFsDriver {
     hiprio: DriverRing
     requests: DriverRing
   }) {
-    this.#session = parts.session
-    this.#memory = parts.memory
+    this.session = parts.session
+    this.memory = parts.memory
     this.#indirect = parts.indirect
     this.#freeSlots = parts.slots
     this.spare = parts.spare
@@ -191,8 +192,8 @@ export class VirtioFsDriver {
   /** Leaves at once, as a virtual machine monitor does that ends. What is in flight is rejected. */
   async close(): Promise<void> {
     this.#fail(new Error('the driver was closed'))
-    this.#session.close()
-    this.#memory.close()
+    this.session.close()
+    this.memory.close()
   }
 
   async #takeSlot(): Promise<GuestRange> {
@@ -223,7 +224,7 @@ export class VirtioFsDriver {
       if (this.#failure !== undefined) return
       if (queue.broken !== undefined) return this.#fail(queue.broken)
       await frontend.called(seen)
-      if (this.#session.endedBy !== undefined) return this.#fail(this.#session.endedBy)
+      if (this.session.endedBy !== undefined) return this.#fail(this.session.endedBy)
     }
   }
 

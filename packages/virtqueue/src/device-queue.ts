@@ -4,6 +4,7 @@
 
 import { Chain, type ChainOwner } from './chain.ts'
 import { ChainWalker } from './chain-walk.ts'
+import type { DirtyLog } from './dirty-log.ts'
 import { VirtqueueError, type VirtqueueErrorCode } from './errors.ts'
 import type { GuestMemory, MemoryRegion } from './guest-memory.ts'
 import { checkRing, type RingAddresses, resolveRing } from './ring-layout.ts'
@@ -88,6 +89,7 @@ export class DeviceQueue implements ChainOwner {
   #stopped: Promise<number> | undefined
   #resolveStopped: ((base: number) => void) | undefined
   #releaseWaits: ReleaseWait[] = []
+  #log: DirtyLog | undefined
   #flushQueued = false
   readonly #flushLater = () => {
     this.#flushQueued = false
@@ -197,6 +199,15 @@ export class DeviceQueue implements ChainOwner {
   }
 
   /**
+   * What the device writes from now on, and what it has written to chains in flight, is marked in the log; undefined: no more.
+   * @param usedAddress where the used ring is, for the log; undefined if writes to it are not to be marked
+   */
+  setLog(log: DirtyLog | undefined, usedAddress: number | undefined): void {
+    this.#log = log
+    this.#used.setLog(usedAddress === undefined ? undefined : log, usedAddress ?? 0)
+  }
+
+  /**
    * Takes no more chains. The result is the next available index to process, once every chain in flight has been
    * completed and published: at once if there is none. The queue is finished then; a new one may take the ring.
    */
@@ -221,6 +232,7 @@ export class DeviceQueue implements ChainOwner {
     for (const chain of this.#chains) {
       if (chain === undefined || !chain.inFlight) continue
       chain.inFlight = false
+      this.#log?.markSpans(chain.writable)
       chain.readable.clear()
       chain.writable.clear()
     }
@@ -259,6 +271,8 @@ export class DeviceQueue implements ChainOwner {
     const room = chain.writable.byteLength
     // 2.7.8.2: never more than what was written from the start of the writable part; the field has 32 bits.
     const length = written > 0 ? Math.min(written, room, 0xffff_ffff) : 0
+    // All of it: an answer that failed halfway has written more than it tells.
+    if (this.#log !== undefined) this.#log.markSpans(chain.writable)
     chain.inFlight = false
     chain.readable.clear()
     chain.writable.clear()
@@ -329,6 +343,7 @@ export class DeviceQueue implements ChainOwner {
     if (!this.#isReady()) return
     this.#movedBytes = 0
     if (this.#used.unpublished > 0) this.#used.publish()
+    if (this.#log !== undefined) this.#log.announce()
     if (this.#used.notifyNeeded()) this.#notify()
   }
 

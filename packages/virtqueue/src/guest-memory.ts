@@ -44,11 +44,21 @@ function overlaps(a: number, b: number, aSize: number, bSize: number): boolean {
   return a < b + bSize && b < a + aSize
 }
 
+/** Outlives the piece's region, as a chain in flight does that reaches into it. */
+const guestStarts = new WeakMap<Uint8Array, number>()
+
+/** Guest-physical address of the first byte of a piece, by its `bytes`. */
+export function guestStartOf(bytes: Uint8Array): number {
+  return guestStarts.get(bytes)!
+}
+
 function makePieces(region: MemoryRegion): MemoryPiece[] {
   let offset = 0
   return region.pieces.map(buffer => {
     const guestStart = region.guestAddress + offset
     const userStart = region.userAddress + offset
+    const bytes = new Uint8Array(buffer)
+    guestStarts.set(bytes, guestStart)
     offset += buffer.byteLength
     return {
       region,
@@ -56,7 +66,7 @@ function makePieces(region: MemoryRegion): MemoryPiece[] {
       guestEnd: guestStart + buffer.byteLength,
       userStart,
       view: new DataView(buffer),
-      bytes: new Uint8Array(buffer),
+      bytes,
       words: new Uint32Array(buffer, 0, buffer.byteLength >>> 2),
       halves: new Uint16Array(buffer, 0, buffer.byteLength >>> 1),
     }

@@ -2,6 +2,7 @@
 
 export { Chain } from './chain.ts'
 export { DeviceQueue, type DeviceQueueOptions } from './device-queue.ts'
+export { DirtyLog } from './dirty-log.ts'
 export { DriverQueue, type DriverQueueOptions, type GuestBuffer } from './driver-queue.ts'
 export {
   type DeviceFault,

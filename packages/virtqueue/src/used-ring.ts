@@ -4,6 +4,7 @@
 // Both indices are stored and loaded with Atomics, which are sequentially consistent: what was written before an index is
 // visible no later than the index, and a load after it is a load after a full barrier.
 
+import type { DirtyLog } from './dirty-log.ts'
 import {
   needEvent,
   RING_HEADER_SIZE,
@@ -34,6 +35,10 @@ export class UsedRing {
   /** The used index at the last decision whether to notify; -1 before the first one. */
   #decided = -1
 
+  /** Where writes to the ring are marked, and the guest-physical address that they are marked at. */
+  #log: DirtyLog | undefined
+  #logAddress = 0
+
   constructor(size: number, eventIdx: boolean) {
     this.#size = size
     this.#eventIdx = eventIdx
@@ -49,6 +54,11 @@ export class UsedRing {
     this.#availAt = (parts?.avail.offset ?? 0) / 2
   }
 
+  setLog(log: DirtyLog | undefined, address: number): void {
+    this.#log = log
+    this.#logAddress = address
+  }
+
   /** Goes on where the ring in memory stands. */
   resume(): void {
     this.#next = Atomics.load(this.#used, this.#usedAt + 1)
@@ -61,9 +71,11 @@ export class UsedRing {
   }
 
   push(head: number, length: number): void {
-    const at = this.#elementsAt + (this.#next & (this.#size - 1)) * (USED_ENTRY_SIZE / 4)
+    const slot = this.#next & (this.#size - 1)
+    const at = this.#elementsAt + slot * (USED_ENTRY_SIZE / 4)
     this.#elements[at] = head
     this.#elements[at + 1] = length
+    if (this.#log !== undefined) this.#mark(RING_HEADER_SIZE + slot * USED_ENTRY_SIZE, USED_ENTRY_SIZE)
     this.#next = (this.#next + 1) & 0xffff
   }
 
@@ -71,6 +83,7 @@ export class UsedRing {
   publish(): void {
     Atomics.store(this.#used, this.#usedAt + 1, this.#next)
     this.#published = this.#next
+    if (this.#log !== undefined) this.#mark(2, 2)
   }
 
   /** After `publish`: whether the driver asked to be notified of what was published since the last question. */
@@ -89,13 +102,26 @@ export class UsedRing {
 
   /** 2.7.10: asks for a kick when the chain at `availIndex` becomes available. Look at the index again afterwards. */
   enableKicks(availIndex: number): void {
-    if (this.#eventIdx)
-      Atomics.store(this.#used, this.#usedAt + 2 + this.#size * (USED_ENTRY_SIZE / 2), availIndex)
-    else Atomics.store(this.#used, this.#usedAt, 0)
+    if (this.#eventIdx) {
+      const offset = RING_HEADER_SIZE + this.#size * USED_ENTRY_SIZE
+      Atomics.store(this.#used, this.#usedAt + offset / 2, availIndex)
+      if (this.#log !== undefined) this.#mark(offset, 2)
+    } else {
+      this.#setFlags(0)
+    }
   }
 
   /** With event-idx nothing needs doing: the index at which a kick was asked for falls behind. */
   disableKicks(): void {
-    if (!this.#eventIdx) Atomics.store(this.#used, this.#usedAt, VIRTQ_USED_F_NO_NOTIFY)
+    if (!this.#eventIdx) this.#setFlags(VIRTQ_USED_F_NO_NOTIFY)
+  }
+
+  #setFlags(flags: number): void {
+    Atomics.store(this.#used, this.#usedAt, flags)
+    if (this.#log !== undefined) this.#mark(0, 2)
+  }
+
+  #mark(offset: number, length: number): void {
+    this.#log?.mark(this.#logAddress + offset, length)
   }
 }
