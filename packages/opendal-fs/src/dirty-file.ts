@@ -3,6 +3,7 @@
 
 import type { RequestData } from '@ovfs/fuse-proto'
 import type { BlockCache, Content } from './block-cache.ts'
+import { Gathered } from './gathered.ts'
 import { RangeSet } from './range-set.ts'
 import { type StagingBudget, StagingStore } from './staging-store.ts'
 import { type Time, timeOf } from './time.ts'
@@ -104,12 +105,6 @@ export class DirtyFile {
     for (const { holes } of this.#marks) holes.add(start, last)
     if (start < this.#baseEnd) this.#holes.add(start, Math.min(last, this.#baseEnd))
     this.touch()
-  }
-
-  /** Makes [start, end) read as zeros, the file growing to its end if it has to. */
-  zero(start: number, end: number): void {
-    this.punch(start, end)
-    if (end > this.size) this.truncate(end)
   }
 
   /** The first byte of data at or after `offset`, or of a hole: the end of the file counts as one. Undefined if there is none. */
@@ -228,6 +223,11 @@ export class DirtyFile {
     this.release(mark)
   }
 
+  /** Writes what of the base's [start, end) memory has, from `start` on: the storage may have lost it. */
+  salvageBase(start: number, end: number, out: FileSink): boolean {
+    return this.#base !== undefined && this.#cache.readNow(this.#base, start, end, out)
+  }
+
   /** Where the bytes come from, in order: written here, or shown of the base. What is left out is zeros. */
   *pieces(): Generator<readonly [start: number, end: number, from: 'written' | 'base']> {
     for (let at = 0; at < this.size; ) {
@@ -256,27 +256,5 @@ export class DirtyFile {
 
   #release(): void {
     if (this.#closed && this.#reading === 0 && this.#writing === 0) this.#store.close()
-  }
-}
-
-/** Gathers a known count of bytes in one buffer. */
-class Gathered implements FileSink {
-  readonly bytes: Uint8Array
-  #length = 0
-
-  constructor(length: number) {
-    this.bytes = new Uint8Array(length)
-  }
-
-  write(source: Uint8Array, offset = 0, length = source.byteLength - offset): number {
-    const count = Math.min(length, this.bytes.byteLength - this.#length)
-    this.bytes.set(source.subarray(offset, offset + count), this.#length)
-    this.#length += count
-    return count
-  }
-
-  fill(length: number): number {
-    this.#length += length
-    return length
   }
 }

@@ -135,8 +135,10 @@ export class Files {
   }
 
   write(fh: FileHandle, offset: number, data: RequestData): Awaitable<number> {
-    const { inode, writable } = this.#handles.file(fh)
+    const handle = this.#handles.file(fh)
+    const { inode, writable } = handle
     if (!writable) throw new FsError('EBADF')
+    requireKept(handle)
     if (offset + data.byteLength > this.#tree.storage.largestFile) throw new FsError('EFBIG')
     const dirty = this.#publisher.dirty(inode)
     const written = dirty.write(offset, data)
@@ -156,14 +158,29 @@ export class Files {
     this.#publisher.showDirty(inode)
   }
 
+  /** Makes [offset, end) read as zeros and the file `size` long. */
+  zero(inode: Inode, offset: number, end: number, size: number): void {
+    if (offset >= inode.attr.size && size === inode.attr.size) return
+    const dirty = this.#publisher.dirty(inode)
+    dirty.punch(offset, end)
+    if (size > dirty.size) dirty.truncate(size)
+    this.#publisher.showDirty(inode)
+  }
+
   /** At every close(2). A reader's close does not publish what a writer is in the middle of. */
   flush(fh: FileHandle): Awaitable<void> {
-    const { inode, writable } = this.#handles.file(fh)
-    return writable ? this.#publisher.publish(inode) : undefined
+    const handle = this.#handles.file(fh)
+    return handle.writable ? this.#publish(handle) : requireKept(handle)
   }
 
   fsync(fh: FileHandle): Awaitable<void> {
-    return this.#publisher.publish(this.#handles.file(fh).inode)
+    return this.#publish(this.#handles.file(fh))
+  }
+
+  #publish(handle: OpenFile): Awaitable<void> {
+    requireKept(handle)
+    // It may be lost while this waits for somebody else's publication of the same file.
+    return this.#publisher.publish(handle.inode)?.then(() => requireKept(handle))
   }
 
   release(fh: FileHandle): Awaitable<void> {
@@ -182,4 +199,9 @@ export class Files {
     this.#tree.table.drop(inode)
     return detachedKey === undefined ? undefined : this.#tree.storage.delete(detachedKey)
   }
+}
+
+/** @throws what the handle's writes were lost to */
+function requireKept({ failure }: OpenFile): void {
+  if (failure !== undefined) throw failure
 }

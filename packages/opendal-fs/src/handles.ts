@@ -9,6 +9,8 @@ export interface OpenFile {
   readonly inode: Inode
   readonly writable: boolean
   readonly readAhead: ReadAhead
+  /** What was written through this handle and is lost to the storage: told at each fsync and close from then on. */
+  failure?: FsError
 }
 
 export interface OpenDirectory {
@@ -32,6 +34,7 @@ export class Handles {
     const fh = this.#next()
     this.#files.set(fh, file)
     file.inode.opens++
+    if (file.writable) file.inode.file?.writers.add(file)
     return fh
   }
 
@@ -59,6 +62,7 @@ export class Handles {
     const file = this.file(fh)
     this.#files.delete(fh)
     file.inode.opens--
+    file.inode.file?.writers.delete(file)
     return file
   }
 

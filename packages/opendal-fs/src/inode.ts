@@ -5,6 +5,7 @@
 import type { NodeId } from '@ovfs/fuse-proto'
 import type { Content } from './block-cache.ts'
 import type { DirtyFile } from './dirty-file.ts'
+import type { OpenFile } from './handles.ts'
 import type { Listing } from './listing.ts'
 import { Mutex } from './locks.ts'
 import type { ObjectInfo } from './storage.ts'
@@ -117,6 +118,8 @@ export class FileState {
   exists = false
   /** What the storage said last. Undefined for a file that was never published. */
   info: ObjectInfo | undefined
+  /** What lay under the name when a file that was never published took it. */
+  replaced: ObjectInfo | undefined
   /** The bytes of that version; undefined until somebody reads. */
   content: Content | undefined
   /** Changes that the storage does not have. */
@@ -125,6 +128,8 @@ export class FileState {
   detachedKey: string | undefined
   /** The version that the guest's page cache holds: the one of the last open. */
   seenByGuest: Content | undefined
+  /** Handles that are open for writing. */
+  readonly writers = new Set<OpenFile>()
   /** Publishing, renaming and removing, one at a time. */
   readonly lock = new Mutex()
 }

@@ -1,7 +1,7 @@
 // Puts new bytes under a key, the whole object at once, so that readers elsewhere see the old object or the new one.
 
 import type { KeyNames } from './key-names.ts'
-import type { Storage } from './storage.ts'
+import type { Storage, WriteCondition } from './storage.ts'
 
 /** Objects up to this size are written in one request, in bytes. */
 const SINGLE_WRITE = 8 << 20
@@ -18,11 +18,11 @@ export async function replaceObject(
   key: string,
   source: PartSource,
   size: number,
+  condition: WriteCondition = {},
 ): Promise<Uint8Array | undefined> {
-  // A local folder truncates a file before it writes it: there the new one is made beside it.
-  const target = storage.scheme === 'fs' ? key.slice(0, key.lastIndexOf('/') + 1) + names.temporary() : key
+  const target = besideIfLocal(storage, names, key)
   try {
-    const bytes = await writeObject(storage, target, source, size)
+    const bytes = await writeObject(storage, target, source, size, condition)
     if (target !== key) await storage.rename(target, key)
     return bytes
   } catch (error) {
@@ -32,18 +32,43 @@ export async function replaceObject(
   }
 }
 
+/** The service's own copy of an object of `size` bytes, likewise at once. */
+export async function replaceByCopy(
+  storage: Storage,
+  names: KeyNames,
+  from: string,
+  key: string,
+  size: number,
+): Promise<void> {
+  const target = besideIfLocal(storage, names, key)
+  try {
+    await storage.copy(from, target, size)
+    if (target !== key) await storage.rename(target, key)
+  } catch (error) {
+    // The error to report is the one that was there first.
+    if (target !== key) await storage.delete(target).catch(() => undefined)
+    throw error
+  }
+}
+
+/** A local folder truncates a file before it writes it: there the new one is made beside it. */
+function besideIfLocal(storage: Storage, names: KeyNames, key: string): string {
+  return storage.scheme === 'fs' ? key.slice(0, key.lastIndexOf('/') + 1) + names.temporary() : key
+}
+
 async function writeObject(
   storage: Storage,
   key: string,
   source: PartSource,
   size: number,
+  condition: WriteCondition,
 ): Promise<Uint8Array | undefined> {
   if (size > SINGLE_WRITE && storage.capability.writeCanMulti) {
-    await storage.writeStream(key, size, source.parts(size, storage.partBytes(size)))
+    await storage.writeStream(key, size, source.parts(size, storage.partBytes(size)), condition)
     return undefined
   }
   let bytes: Uint8Array = new Uint8Array(0)
   for await (const part of source.parts(size, size)) bytes = part
-  await storage.write(key, bytes)
+  await storage.write(key, bytes, condition)
   return bytes
 }

@@ -28,6 +28,7 @@ import { AttributeChanges } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { CoarseClock } from './coarse-clock.ts'
 import { Directories } from './directories.ts'
+import { FileRanges } from './file-ranges.ts'
 import { Files, O_EXCL, O_TRUNC } from './files.ts'
 import { Handles } from './handles.ts'
 import { type Inode, S_IFMT, S_IFREG } from './inode.ts'
@@ -53,6 +54,7 @@ export class OpendalFs implements FuseHandler {
   readonly #handles: Handles
   readonly #publisher: Publisher
   readonly #files: Files
+  readonly #ranges: FileRanges
   readonly #directories: Directories
   readonly #namespace: Namespace
   readonly #renamer: Renamer
@@ -81,8 +83,9 @@ export class OpendalFs implements FuseHandler {
       settings,
     )
     this.#handles = new Handles(settings.maxHandles)
-    this.#publisher = new Publisher(this.#tree, staging, names)
+    this.#publisher = new Publisher(this.#tree, staging, names, settings)
     this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings)
+    this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files)
     this.#directories = new Directories(this.#tree, this.#handles, settings)
     this.#namespace = new Namespace(this.#tree, this.#publisher, names)
     this.#renamer = new Renamer(this.#tree, this.#namespace, names)
@@ -270,6 +273,34 @@ export class OpendalFs implements FuseHandler {
 
   release(_ctx: RequestContext, _node: NodeId, fh: FileHandle): Awaitable<void> {
     return this.#files.release(fh)
+  }
+
+  fallocate(
+    _ctx: RequestContext,
+    _node: NodeId,
+    fh: FileHandle,
+    offset: number,
+    length: number,
+    mode: number,
+  ): Awaitable<void> {
+    return this.#ranges.fallocate(fh, offset, length, mode)
+  }
+
+  lseek(_ctx: RequestContext, _node: NodeId, fh: FileHandle, offset: number, whence: number): number {
+    return this.#ranges.lseek(fh, offset, whence)
+  }
+
+  copyFileRange(
+    _ctx: RequestContext,
+    _node: NodeId,
+    fh: FileHandle,
+    offset: number,
+    _nodeOut: NodeId,
+    fhOut: FileHandle,
+    offsetOut: number,
+    length: number,
+  ): Promise<number> {
+    return this.#ranges.copy(fh, offset, fhOut, offsetOut, length)
   }
 
   opendir(_ctx: RequestContext, node: NodeId): OpenReply {

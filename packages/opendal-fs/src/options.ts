@@ -1,6 +1,7 @@
 // What the user of OpendalFs may choose, and what holds otherwise.
 
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */
@@ -23,7 +24,12 @@ export interface OpendalFsOptions {
   readonly cacheBytes?: number
   /** Folder on the host for unpublished data that memory cannot take; default the system's temporary folder. */
   readonly stagingDir?: string
-  /** How much of that folder may be used, in bytes; a write beyond it fails with ENOSPC. Default 64 GiB. */
+  /**
+   * Folder on the host for what a guest wrote to a file that somebody else had changed meanwhile; made when it is needed.
+   * Default `ovfs-recovery` in the staging folder.
+   */
+  readonly recoveryDir?: string
+  /** How much of the staging folder may be used, in bytes; a write beyond it fails with ENOSPC. Default 64 GiB. */
   readonly stagingBytes?: number
   /** The longest that one storage operation may take, in milliseconds; default 30 s. */
   readonly timeoutMs?: number
@@ -54,6 +60,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),
     cacheBytes: options.cacheBytes ?? 256 << 20,
     stagingDir: options.stagingDir ?? tmpdir(),
+    recoveryDir: options.recoveryDir ?? join(options.stagingDir ?? tmpdir(), 'ovfs-recovery'),
     stagingBytes: options.stagingBytes ?? 2 ** 36,
     timeoutMs: options.timeoutMs ?? 30_000,
     readOnly: options.readOnly ?? false,

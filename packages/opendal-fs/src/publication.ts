@@ -1,36 +1,56 @@
 // Brings a file's unpublished changes into the storage: the whole object is replaced at once, so that readers elsewhere see the
 // old file or the new one. Only what shows of the old version is read for it. One publication per file at a time.
 
+import { unlink } from 'node:fs/promises'
 import { FsError } from '@ovfs/fuse-proto'
-import { DirtyFile } from './dirty-file.ts'
+import { type ConflictError, isSameContent, keepLoser, mayBeVersion } from './conflict.ts'
+import { DirtyFile, type Mark } from './dirty-file.ts'
 import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
-import { replaceObject } from './object-replacement.ts'
+import { replaceByCopy, replaceObject } from './object-replacement.ts'
+import type { Settings } from './options.ts'
 import type { StagingBudget } from './staging-store.ts'
-import type { ObjectInfo } from './storage.ts'
+import type { ObjectInfo, WriteCondition } from './storage.ts'
+import { isVersionLost, StorageError } from './storage-error.ts'
 import type { Tree } from './tree.ts'
 
 /** Each holds up to one request's bytes. */
 const CONCURRENT_PUBLICATIONS = 8
+
+/** A file as it was when its publication began. */
+interface Snapshot {
+  readonly mark: Mark
+  readonly changes: number
+  readonly size: number
+}
 
 export class Publisher {
   readonly #tree: Tree
   readonly #budget: StagingBudget
   /** Moving a directory excludes publishing below it. */
   readonly #names: SharedLock
+  readonly #settings: Pick<Settings, 'recoveryDir' | 'onError'>
   readonly #pending = new Set<Inode>()
   readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
 
-  constructor(tree: Tree, budget: StagingBudget, names: SharedLock) {
+  constructor(
+    tree: Tree,
+    budget: StagingBudget,
+    names: SharedLock,
+    settings: Pick<Settings, 'recoveryDir' | 'onError'>,
+  ) {
     this.#tree = tree
     this.#budget = budget
     this.#names = names
+    this.#settings = settings
   }
 
   /** The changes of a file, begun if there are none. */
   dirty(inode: Inode): DirtyFile {
     const file = inode.file!
     if (file.dirty !== undefined) return file.dirty
+    // What is written to it would have no place to go.
+    if (inode.lost) throw new FsError('ESTALE', 'the file was removed by somebody else')
     const base = file.info === undefined ? undefined : this.#tree.content(inode)
     const { mtime, mtimensec } = inode.attr
     file.dirty = new DirtyFile(this.#tree.cache, this.#budget, base, { sec: mtime, nsec: mtimensec })
@@ -56,7 +76,6 @@ export class Publisher {
   publish(inode: Inode): undefined | Promise<void> {
     const file = inode.file
     if (file?.dirty === undefined) return undefined
-    if (inode.lost) throw new FsError('ESTALE', 'the file was removed by somebody else')
     if (inode.removed) return undefined
     return this.#names.shared(() => file.lock.run(() => this.#slots.run(() => this.#publish(inode))))
   }
@@ -96,19 +115,51 @@ export class Publisher {
     const file = inode.file!
     const { dirty } = file
     if (dirty === undefined || inode.removed) return
-    const { changes, size } = dirty
-    const { storage, names } = this.#tree
-    const mark = dirty.mark()
-    let bytes: Uint8Array | undefined
-    let info: ObjectInfo | undefined
+    const key = this.#tree.key(inode)
+    const { storage } = this.#tree
+    const expected = file.info ?? file.replaced
+    const found = await storage.stat(key)
+    if (!mayBeVersion(expected, found)) return this.#settleConflict(inode, dirty, found)
+    const snapshot = { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
     try {
-      bytes = await replaceObject(storage, names, this.#tree.key(inode), dirty, size)
-      file.exists = true
-      info = await storage.stat(this.#tree.key(inode))
+      const condition = { etag: found?.etag, absent: found === undefined }
+      const bytes = await this.#replace(key, dirty, snapshot.size, condition)
+      if (bytes === 'lost') return await this.#settleConflict(inode, dirty, await storage.stat(key))
+      // The bytes are there: if their version cannot be learned now, the next look will tell it.
+      const info = await storage.stat(key).catch(() => undefined)
+      this.#published(inode, dirty, snapshot, info, bytes)
+    } finally {
+      dirty.release(snapshot.mark)
+    }
+  }
+
+  /** The bytes if they were few enough to be held at once; `lost` if the service found another version than the expected. */
+  async #replace(
+    key: string,
+    dirty: DirtyFile,
+    size: number,
+    condition: WriteCondition,
+  ): Promise<Uint8Array | undefined | 'lost'> {
+    const { storage, names } = this.#tree
+    try {
+      return await replaceObject(storage, names, key, dirty, size, condition)
     } catch (error) {
-      dirty.release(mark)
+      // Somebody else was faster, or an earlier attempt of our own, whose answer we did not get.
+      if (isVersionLost(error)) return 'lost'
       throw error
     }
+  }
+
+  #published(
+    inode: Inode,
+    dirty: DirtyFile,
+    { mark, changes, size }: Snapshot,
+    info: ObjectInfo | undefined,
+    bytes?: Uint8Array,
+  ): void {
+    const file = inode.file!
+    file.exists = true
+    file.replaced = undefined
     file.info = info ?? { kind: 'file', size, mtime: undefined, etag: undefined }
     this.#tree.dropContent(inode)
     const content = this.#tree.content(inode)
@@ -124,6 +175,116 @@ export class Publisher {
     this.discard(inode)
     inode.attrUntil = 0
     this.#tree.apply(inode, file.info)
+    if (info === undefined) inode.attrUntil = 0
     this.#tree.table.drop(inode)
+  }
+
+  /**
+   * The storage has another version than the one that was changed here. Theirs stays and is what the guest sees from now on;
+   * ours is kept on the host, and every handle that may have written it is told.
+   * @throws ConflictError
+   */
+  async #settleConflict(inode: Inode, dirty: DirtyFile, found: ObjectInfo | undefined): Promise<void> {
+    const snapshot = { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
+    try {
+      if (found !== undefined && (await this.#isSame(inode, found, dirty, snapshot.size))) {
+        this.#published(inode, dirty, snapshot, found)
+        return
+      }
+    } finally {
+      dirty.release(snapshot.mark)
+    }
+    const error = await this.#keep(inode, dirty)
+    const file = inode.file!
+    for (const writer of file.writers) writer.failure = error
+    this.discard(inode)
+    this.#tree.dropContent(inode)
+    inode.epoch++
+    inode.attrUntil = 0
+    inode.entryUntil = 0
+    if (found?.kind === 'file') {
+      file.replaced = undefined
+      this.#tree.apply(inode, found)
+      this.#tree.table.drop(inode)
+    } else {
+      const { parent, name } = inode
+      this.#tree.detach(inode)
+      if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    }
+    throw error
+  }
+
+  async #isSame(inode: Inode, found: ObjectInfo, dirty: DirtyFile, size: number): Promise<boolean> {
+    try {
+      return await isSameContent(this.#tree.storage, this.#tree.key(inode), found, dirty, size)
+    } catch (error) {
+      if (isVersionLost(error)) return false
+      throw error
+    }
+  }
+
+  /** Once more if it was written to meanwhile: the kept file must have everything. */
+  async #keep(inode: Inode, dirty: DirtyFile): Promise<ConflictError> {
+    const { recoveryDir, onError } = this.#settings
+    for (;;) {
+      const { changes } = dirty
+      const error = await keepLoser(dirty, inode.path, recoveryDir)
+      if (dirty.changes === changes) {
+        onError(error)
+        return error
+      }
+      // It is not all that there is: the next one is.
+      await unlink(error.kept)
+    }
+  }
+
+  /**
+   * Makes `to`, which must be empty, the service's own copy of a published file. False, and nothing is lost by trying, if
+   * that cannot be: then the bytes have to be copied.
+   */
+  async copyWhole(from: Inode, to: Inode): Promise<boolean> {
+    const isCopyable = (): boolean =>
+      from !== to &&
+      from.file!.dirty === undefined &&
+      from.file!.info !== undefined &&
+      !to.removed &&
+      !to.lost &&
+      to.attr.size === 0
+    if (!this.#tree.storage.capability.copy || !isCopyable()) return false
+    // In one order always, as renames do.
+    const [first, second] = [from, to].sort((a, b) => a.nodeid - b.nodeid)
+    return this.#names.shared(() =>
+      first!.file!.lock.run(() =>
+        second!.file!.lock.run(async () => isCopyable() && (await this.#copyWhole(from, to))),
+      ),
+    )
+  }
+
+  async #copyWhole(from: Inode, to: Inode): Promise<boolean> {
+    const { storage, names } = this.#tree
+    const file = to.file!
+    const { size } = from.file!.info!
+    const key = this.#tree.key(to)
+    if (!mayBeVersion(file.info ?? file.replaced, await storage.stat(key))) return false
+    const changes = file.dirty?.changes
+    try {
+      await replaceByCopy(storage, names, this.#tree.key(from), key, size)
+    } catch (error) {
+      if (error instanceof StorageError) return false
+      throw error
+    }
+    const found = await storage.stat(key)
+    if (found === undefined) return false
+    file.info = found
+    file.exists = true
+    file.replaced = undefined
+    this.#tree.dropContent(to)
+    to.epoch++
+    // Another version than the one that was seen here, or written to meanwhile: what is unpublished replaces the copy.
+    if (file.dirty?.changes !== changes || file.dirty?.writing === true || found.size !== size) return false
+    this.discard(to)
+    to.attrUntil = 0
+    this.#tree.apply(to, found)
+    return true
   }
 }

@@ -73,6 +73,7 @@ export class Renamer {
       // What lies under the old key is only what this file has replaced.
       if (file.exists) await storage.delete(from)
       file.exists = targetStays
+      file.replaced = targetStays ? (target.file?.info ?? target.file?.replaced) : undefined
     } else {
       await this.#namespace.keepParent(parent)
       await moveObject(storage, from, to, file.info.size)
@@ -138,11 +139,18 @@ export class Renamer {
     this.#tree.nameAdded(inode)
   }
 
+  /** Only the size is sure. */
+  #forgetVersion(inode: Inode): void {
+    const file = inode.file!
+    if (file.info !== undefined) file.info = { ...file.info, mtime: undefined, etag: undefined }
+  }
+
   /** The versions of everything below may have other names now; the bytes are the same. */
   #unpin(directory: Inode): void {
     for (const inode of directory.directory!.children.values()) {
       if (inode.directory !== undefined) this.#unpin(inode)
       else if (inode.file!.dirty === undefined) inode.attrUntil = 0
+      else this.#forgetVersion(inode)
       if (inode.file?.content !== undefined) inode.file.content.etag = undefined
       inode.epoch++
     }

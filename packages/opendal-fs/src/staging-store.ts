@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Errno, type ErrnoName, FsError, type RequestData } from '@ovfs/fuse-proto'
 import type { ByteSink } from './block-cache.ts'
+import { OwnData } from './gathered.ts'
 
 const PAGE = 64 << 10
 const BUFFER = 1 << 20
@@ -249,23 +250,6 @@ export class StagingStore {
 
 function* integers(first: number, after: number): Generator<number> {
   for (let i = first; i < after; i++) yield i
-}
-
-class OwnData implements RequestData {
-  readonly #bytes: Uint8Array
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-  }
-
-  get byteLength(): number {
-    return this.#bytes.byteLength
-  }
-
-  copyTo(target: Uint8Array, targetOffset = 0, offset = 0, length = this.byteLength - offset): number {
-    target.set(this.#bytes.subarray(offset, offset + length), targetOffset)
-    return length
-  }
 }
 
 function toFsError(error: unknown): Error {

@@ -28,6 +28,14 @@ export interface ListedObject {
   readonly info: ObjectInfo | undefined
 }
 
+/** The state that a key must be in for a write to replace it, as far as the service can be told. */
+export interface WriteCondition {
+  /** The version that must be there. */
+  readonly etag?: string | undefined
+  /** Nothing may be there. */
+  readonly absent?: boolean
+}
+
 export interface StorageOptions {
   /** OpenDAL's name of the service. */
   readonly scheme: string
@@ -46,9 +54,12 @@ const GRACE_MS = 500
 const LISTING_PATIENCE = 4
 /** A write in one piece that is larger than this gets a second more for each such piece. */
 const BYTES_PER_EXTRA_SECOND = 1 << 20
+/** A copy within the service takes that much less time than the same bytes from here. */
+const COPY_ADVANTAGE = 16
 const LARGE_WRITE = 16 << 20
 /** Where an object must be written in one request it has to be held in memory at once. */
 const LARGEST_IN_ONE_PIECE = 1 << 30
+const CONCURRENT_PARTS = 4
 const LARGEST_IN_PARTS = 5 * 2 ** 40
 
 export class Storage {
@@ -109,27 +120,44 @@ export class Storage {
   }
 
   /** Replaces the object, in one request. */
-  async write(key: string, bytes: Uint8Array): Promise<void> {
+  async write(key: string, bytes: Uint8Array, condition: WriteCondition = {}): Promise<void> {
     const large = bytes.byteLength > LARGE_WRITE
     const extraMs = large ? (bytes.byteLength / BYTES_PER_EXTRA_SECOND) * 1000 : 0
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const options = this.#conditions(condition)
     await this.#change(
       'write',
       key,
-      operator => (large ? this.#patient : operator).write(key, content),
+      operator => (large ? this.#patient : operator).write(key, content, options),
       extraMs,
     )
+  }
+
+  /** An unknown condition would be ignored by some services, and refused by others. */
+  #conditions({ etag, absent }: WriteCondition): { ifMatch?: string; ifNotExists?: boolean } {
+    const { writeWithIfMatch, writeWithIfNotExists } = this.capability
+    return {
+      ...(etag !== undefined && writeWithIfMatch && { ifMatch: etag }),
+      ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
+    }
   }
 
   /**
    * Replaces the object with what `parts` yields, in order, without holding all of it. Nothing is replaced unless every
    * part arrived. A part may be reused once the next one is asked for.
    */
-  async writeStream(key: string, size: number, parts: AsyncIterable<Uint8Array>): Promise<void> {
-    const chunk = BigInt(this.partBytes(size))
-    const writer = await this.#change('write', key, operator =>
-      operator.writer(key, { chunk, concurrent: 4 }),
-    )
+  async writeStream(
+    key: string,
+    size: number,
+    parts: AsyncIterable<Uint8Array>,
+    condition: WriteCondition = {},
+  ): Promise<void> {
+    const options = {
+      chunk: BigInt(this.partBytes(size)),
+      concurrent: CONCURRENT_PARTS,
+      ...this.#conditions(condition),
+    }
+    const writer = await this.#change('write', key, operator => operator.writer(key, options))
     for await (const part of parts) {
       const content = Buffer.from(part.buffer, part.byteOffset, part.byteLength)
       // Not retried: the parts before it are in the writer's state.
@@ -163,9 +191,11 @@ export class Storage {
     await this.#change('rename', from, operator => operator.rename(from, to))
   }
 
-  /** The service's own copy: replaces what is there. Only where `capability.copy` is set. */
-  async copy(from: string, to: string): Promise<void> {
-    await this.#change('copy', to, operator => operator.copy(from, to))
+  /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `capability.copy` is set. */
+  async copy(from: string, to: string, size = 0): Promise<void> {
+    const large = size > LARGE_WRITE
+    const extraMs = large ? (size / BYTES_PER_EXTRA_SECOND / COPY_ADVANTAGE) * 1000 : 0
+    await this.#change('copy', to, operator => (large ? this.#patient : operator).copy(from, to), extraMs)
   }
 
   /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */

@@ -65,7 +65,8 @@ it.each([
             plain.fill(0, change.punch, change.punch + change.length)
           } else if ('zero' in change) {
             const end = change.zero + change.length
-            file.zero(change.zero, end)
+            file.punch(change.zero, end)
+            if (end > file.size) file.truncate(end)
             const next = new Uint8Array(Math.max(plain.byteLength, end))
             next.set(plain)
             plain = next.fill(0, change.zero, end)
