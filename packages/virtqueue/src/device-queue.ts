@@ -2,32 +2,17 @@
 // sends notifications no more often than needed. Everything that the driver writes may be hostile: what it does wrong
 // marks the ring broken, and a broken ring is quiet for ever.
 
+import { BusyWait } from './busy-wait.ts'
 import { Chain, type ChainOwner } from './chain.ts'
 import { ChainWalker } from './chain-walk.ts'
+import type { DeviceQueueOptions } from './device-queue-options.ts'
 import type { DirtyLog } from './dirty-log.ts'
 import { VirtqueueError, type VirtqueueErrorCode } from './errors.ts'
 import type { GuestMemory, MemoryRegion } from './guest-memory.ts'
+import { InflightRing } from './inflight-ring.ts'
+import { Releases } from './releases.ts'
 import { checkRing, type RingAddresses, resolveRing } from './ring-layout.ts'
 import { UsedRing } from './used-ring.ts'
-
-export interface DeviceQueueOptions extends RingAddresses {
-  /** Next index in the available ring to process; 0 for a new ring. */
-  readonly base: number
-  /** VIRTIO_RING_F_EVENT_IDX was negotiated. */
-  readonly eventIdx: boolean
-  /** VIRTIO_RING_F_INDIRECT_DESC was negotiated. */
-  readonly indirect: boolean
-  /** Tells the driver that there are used buffers. Must not throw. */
-  readonly notify: () => void
-  /** Called once, when the driver breaks the ring. Must not throw. */
-  readonly onError: (error: VirtqueueError) => void
-  /**
-   * Most entries of an indirect table. The specification allows as many as the ring has; drivers with small rings are
-   * known to send more, so the default is that or 1024, whichever is more. With `size` it bounds the memory that the
-   * driver can make a queue use: 32 bytes for each entry of each chain in flight.
-   */
-  readonly maxChainLength?: number
-}
 
 declare const queueMicrotask: (callback: () => void) => void
 
@@ -51,11 +36,6 @@ const KICKS_UNKNOWN = 0
 const KICKS_OFF = 1
 const KICKS_ON = 2
 
-interface ReleaseWait {
-  readonly chains: Set<Chain>
-  readonly resolve: () => void
-}
-
 export class DeviceQueue implements ChainOwner {
   readonly size: number
   readonly #memory: GuestMemory
@@ -66,6 +46,9 @@ export class DeviceQueue implements ChainOwner {
   readonly #chains: (Chain | undefined)[]
 
   readonly #used: UsedRing
+  readonly #inflightRing: InflightRing | undefined
+  /** Heads that a predecessor took and never returned. */
+  #abandoned: number[] = []
   #generation = -1
   /** False while some of the ring's memory is not there. */
   #mapped = false
@@ -82,13 +65,14 @@ export class DeviceQueue implements ChainOwner {
   /** Completions while the ring is not mapped: head, length, head, length ... */
   readonly #deferred: number[] = []
 
+  readonly #wait = new BusyWait()
   #draining = false
   #stopping = false
   #closed = false
   #broken: VirtqueueError | undefined
   #stopped: Promise<number> | undefined
   #resolveStopped: ((base: number) => void) | undefined
-  #releaseWaits: ReleaseWait[] = []
+  readonly #releases = new Releases()
   #log: DirtyLog | undefined
   #flushQueued = false
   readonly #flushLater = () => {
@@ -96,14 +80,15 @@ export class DeviceQueue implements ChainOwner {
     this.#flush()
   }
 
-  /** Throws RING_SIZE, RING_ALIGNMENT, RING_NOT_MAPPED. Takes nothing yet: call `drain` once after starting. */
+  /** Throws RING_SIZE, RING_ALIGNMENT, RING_NOT_MAPPED, INFLIGHT_INVALID. Takes nothing yet: call `drain` once after starting. */
   constructor(memory: GuestMemory, options: DeviceQueueOptions) {
     checkRing(options)
     const { size, descAddress, availAddress, usedAddress, indirect } = options
     this.size = size
     this.#memory = memory
     this.#ring = { size, descAddress, availAddress, usedAddress }
-    this.#used = new UsedRing(size, options.eventIdx)
+    this.#inflightRing = options.inflight && new InflightRing(options.inflight, size)
+    this.#used = new UsedRing(size, options.eventIdx, this.#inflightRing)
     this.#notify = options.notify
     this.#onError = options.onError
     this.#lastAvail = options.base & 0xffff
@@ -117,6 +102,12 @@ export class DeviceQueue implements ChainOwner {
       )
     }
     this.#used.resume()
+    const abandoned = this.#inflightRing?.recover(this.#used.index)
+    if (abandoned) {
+      this.#abandoned = abandoned
+      // Each chain taken is either used or in flight.
+      this.#lastAvail = (this.#used.index + abandoned.length) & 0xffff
+    }
   }
 
   /** Chains taken and not completed. */
@@ -144,10 +135,12 @@ export class DeviceQueue implements ChainOwner {
     let left = Math.min(budget, MAX_BUDGET)
     this.#draining = true
     try {
+      if (this.#abandoned.length > 0 && !this.#takeAgain(handle)) return false
       while (!this.#stopping) {
         const pending = (Atomics.load(this.#avail, this.#availAt + 1) - this.#lastAvail) & 0xffff
         if (pending === 0) {
           if (this.#kicks === KICKS_ON) return false
+          if (this.#moreCame()) continue
           this.#kicks = KICKS_ON
           this.#used.enableKicks(this.#lastAvail)
           continue
@@ -214,8 +207,7 @@ export class DeviceQueue implements ChainOwner {
   stop(): number | Promise<number> {
     this.#stopping = true
     if (this.#inFlight === 0) {
-      this.#flush()
-      this.#close()
+      this.#finish()
       return this.#lastAvail
     }
     this.#stopped ??= new Promise(resolve => {
@@ -238,8 +230,7 @@ export class DeviceQueue implements ChainOwner {
     }
     this.#inFlight = 0
     this.#close()
-    for (const wait of this.#releaseWaits) wait.resolve()
-    this.#releaseWaits = []
+    this.#releases.abandon()
   }
 
   /**
@@ -258,7 +249,7 @@ export class DeviceQueue implements ChainOwner {
       }
     }
     if (chains.size === 0) return undefined
-    return new Promise(resolve => this.#releaseWaits.push({ chains, resolve }))
+    return this.#releases.after(chains)
   }
 
   /** Called by Chain.complete only. */
@@ -286,11 +277,8 @@ export class DeviceQueue implements ChainOwner {
     } else if (this.#broken === undefined) {
       this.#deferred.push(chain.head, length)
     }
-    if (this.#releaseWaits.length > 0) this.#settleReleases(chain)
-    if (this.#resolveStopped !== undefined && this.#inFlight === 0) {
-      this.#flush()
-      this.#close()
-    }
+    this.#releases.completed(chain)
+    if (this.#resolveStopped !== undefined && this.#inFlight === 0) this.#finish()
   }
 
   /** Takes `count` chains; returns false if the ring broke, stopped or vanished on the way. */
@@ -302,28 +290,47 @@ export class DeviceQueue implements ChainOwner {
         this.#fail('BAD_HEAD', `head ${head} in a ring of ${this.size}`)
         return false
       }
-      let chain = this.#chains[head]
-      if (chain === undefined) {
-        chain = new Chain(this, head)
-        this.#chains[head] = chain
-      }
-      if (chain.inFlight) {
-        this.#fail('HEAD_IN_FLIGHT', `head ${head} is available again before it was used`)
-        return false
-      }
-      if (!this.#walker.walk(head, chain.readable, chain.writable)) {
-        chain.readable.clear()
-        chain.writable.clear()
-        this.#broke(this.#walker.fault!)
-        return false
-      }
+      const chain = this.#chainAt(head)
+      if (chain === undefined) return false
       this.#lastAvail = (this.#lastAvail + 1) & 0xffff
+      if (this.#inflightRing !== undefined) this.#inflightRing.take(head)
       chain.inFlight = true
       this.#inFlight++
       handle(chain)
       if (this.#stopping || !this.#isReady()) return false
     }
     return true
+  }
+
+  /** The same for the chains that a predecessor took and never returned. */
+  #takeAgain(handle: (chain: Chain) => void): boolean {
+    for (let head = this.#abandoned.shift(); head !== undefined; head = this.#abandoned.shift()) {
+      const chain = this.#chainAt(head)
+      if (chain === undefined) return false
+      chain.inFlight = true
+      this.#inFlight++
+      handle(chain)
+      if (this.#stopping || !this.#isReady()) return false
+    }
+    return true
+  }
+
+  /** The chain with its spans, or undefined if it breaks a rule and the ring with it. */
+  #chainAt(head: number): Chain | undefined {
+    let chain = this.#chains[head]
+    if (chain === undefined) {
+      chain = new Chain(this, head)
+      this.#chains[head] = chain
+    }
+    if (chain.inFlight) {
+      this.#fail('HEAD_IN_FLIGHT', `head ${head} is available again before it was used`)
+      return undefined
+    }
+    if (this.#walker.walk(head, chain.readable, chain.writable)) return chain
+    chain.readable.clear()
+    chain.writable.clear()
+    this.#broke(this.#walker.fault!)
+    return undefined
   }
 
   /** Whether the ring may be touched, after looking whether the memory changed. */
@@ -338,6 +345,13 @@ export class DeviceQueue implements ChainOwner {
     queueMicrotask(this.#flushLater)
   }
 
+  /** Shows the driver everything, then waits a moment for its next request; not while anything is still to be answered. */
+  #moreCame(): boolean {
+    if (this.#inFlight > 0) return false
+    this.#flush()
+    return this.#wait.changes(this.#avail, this.#availAt + 1, this.#lastAvail)
+  }
+
   /** Publishes what was completed and decides once whether to notify. */
   #flush(): void {
     if (!this.#isReady()) return
@@ -345,6 +359,15 @@ export class DeviceQueue implements ChainOwner {
     if (this.#used.unpublished > 0) this.#used.publish()
     if (this.#log !== undefined) this.#log.announce()
     if (this.#used.notifyNeeded()) this.#notify()
+  }
+
+  /** Everything that was taken has been returned. */
+  #finish(): void {
+    this.#flush()
+    // A broken ring is laid anew by its driver. Without the ring's memory, or not taken again, chains stay on record.
+    const settled = this.#mapped && this.#abandoned.length === 0
+    if (settled || this.#broken !== undefined) this.#inflightRing?.forget()
+    this.#close()
   }
 
   /** Lets go of the ring, which may get another queue. */
@@ -358,15 +381,6 @@ export class DeviceQueue implements ChainOwner {
     this.#walker.setTable(undefined)
     this.#resolveStopped?.(this.#lastAvail)
     this.#resolveStopped = undefined
-  }
-
-  #settleReleases(chain: Chain): void {
-    this.#releaseWaits = this.#releaseWaits.filter(wait => {
-      wait.chains.delete(chain)
-      if (wait.chains.size > 0) return true
-      wait.resolve()
-      return false
-    })
   }
 
   #fail(code: VirtqueueErrorCode, what: string): void {

@@ -28,6 +28,7 @@ export type UsageFault =
   | 'RING_SIZE'
   | 'RING_ALIGNMENT'
   | 'RING_NOT_MAPPED'
+  | 'INFLIGHT_INVALID'
   | 'BIG_ENDIAN_HOST'
   | 'NOT_IN_FLIGHT'
   | 'BAD_CHAIN'

@@ -1,7 +1,8 @@
 // Split virtqueues over guest memory, both sides.
 
 export { Chain } from './chain.ts'
-export { DeviceQueue, type DeviceQueueOptions } from './device-queue.ts'
+export { DeviceQueue } from './device-queue.ts'
+export type { DeviceQueueOptions } from './device-queue-options.ts'
 export { DirtyLog } from './dirty-log.ts'
 export { DriverQueue, type DriverQueueOptions, type GuestBuffer } from './driver-queue.ts'
 export {
@@ -12,6 +13,7 @@ export {
   type VirtqueueErrorCode,
 } from './errors.ts'
 export { GuestMemory, type MemoryPiece, type MemoryRegion } from './guest-memory.ts'
+export { inflightRingBytes } from './inflight-ring.ts'
 export {
   MAX_RING_SIZE,
   type RingAddresses,

@@ -5,6 +5,7 @@
 // visible no later than the index, and a load after it is a load after a full barrier.
 
 import type { DirtyLog } from './dirty-log.ts'
+import type { InflightRing } from './inflight-ring.ts'
 import {
   needEvent,
   RING_HEADER_SIZE,
@@ -20,6 +21,7 @@ const NO_WORDS: Uint32Array = new Uint32Array(0)
 export class UsedRing {
   readonly #size: number
   readonly #eventIdx: boolean
+  readonly #inflight: InflightRing | undefined
   /** `#used[#usedAt]` is the flags of the used ring, `#elements[#elementsAt]` the id of its first element. */
   #used = NO_HALVES
   #usedAt = 0
@@ -39,9 +41,10 @@ export class UsedRing {
   #log: DirtyLog | undefined
   #logAddress = 0
 
-  constructor(size: number, eventIdx: boolean) {
+  constructor(size: number, eventIdx: boolean, inflight: InflightRing | undefined) {
     this.#size = size
     this.#eventIdx = eventIdx
+    this.#inflight = inflight
   }
 
   /** The ring is here from now on; undefined: nowhere, and then only `unpublished` may be asked. */
@@ -65,6 +68,11 @@ export class UsedRing {
     this.#published = this.#next
   }
 
+  /** Next used index to write. */
+  get index(): number {
+    return this.#next
+  }
+
   /** Elements that the driver cannot see yet. */
   get unpublished(): number {
     return (this.#next - this.#published) & 0xffff
@@ -77,12 +85,14 @@ export class UsedRing {
     this.#elements[at + 1] = length
     if (this.#log !== undefined) this.#mark(RING_HEADER_SIZE + slot * USED_ENTRY_SIZE, USED_ENTRY_SIZE)
     this.#next = (this.#next + 1) & 0xffff
+    if (this.#inflight !== undefined) this.#inflight.link(head)
   }
 
   /** Shows the driver all elements. */
   publish(): void {
     Atomics.store(this.#used, this.#usedAt + 1, this.#next)
     this.#published = this.#next
+    if (this.#inflight !== undefined) this.#inflight.settle(this.#next)
     if (this.#log !== undefined) this.#mark(2, 2)
   }
 
