@@ -1,0 +1,19 @@
+// Each level for a short time, with seeds of its own each run; see main.ts for a long one.
+
+import { describe, expect, test } from 'vitest'
+import { missingForOvfs } from '../harness/daemon.ts'
+import { attack, LEVELS } from './levels.ts'
+
+const lacks = missingForOvfs()
+const MILLISECONDS = 20_000
+
+describe.skipIf(lacks !== undefined)(`hostile input${lacks === undefined ? '' : ` (needs ${lacks})`}`, () => {
+  test.each(LEVELS)(
+    'level %s: nothing crashes, hangs, leaks or writes outside, and a good front-end is served after each case',
+    { timeout: 120_000 },
+    async level => {
+      const { cases } = await attack(level, { seed: Date.now() % 2 ** 31, milliseconds: MILLISECONDS })
+      expect(cases).toBeGreaterThan(50)
+    },
+  )
+})

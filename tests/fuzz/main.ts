@@ -1,0 +1,27 @@
+// node tests/dist/fuzz/main.js [--level NAME] [--minutes N] [--seed N] [--cases N]
+// Attacks one level, or all in turn. `--seed N --cases 1` repeats the case that a failure names.
+
+import { parseArgs } from 'node:util'
+import { attack, LEVELS, type LevelName } from './levels.ts'
+
+const { values } = parseArgs({
+  options: {
+    level: { type: 'string' },
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+    cases: { type: 'string' },
+  },
+})
+
+for (const level of LEVELS.filter(name => values.level === undefined || name === values.level)) {
+  const seed = Number(values.seed)
+  console.log(`level ${level}, seed ${seed}`)
+  const { cases, messages, descriptors, rssMiB } = await attack(level as LevelName, {
+    seed,
+    milliseconds: Number(values.minutes) * 60_000,
+    ...(values.cases !== undefined && { cases: Number(values.cases) }),
+  })
+  console.log(
+    `${cases} cases, ${messages} messages; descriptors ${descriptors.join(' -> ')}; memory ${rssMiB.join(' -> ')} MiB`,
+  )
+}
