@@ -21,7 +21,7 @@ const dir = join(root, '.cache', 'debian')
 
 const packages = [
   ...['base-files', 'bash', 'coreutils', 'dash', 'diffutils', 'findutils', 'grep', 'gzip', 'libc-bin'],
-  ...['mawk', 'sed', 'tar', 'util-linux'],
+  ...['mawk', 'mount', 'sed', 'tar', 'util-linux'],
   ...['attr', 'dpkg', 'fio', 'git', 'python3', 'rsync', 'sqlite3', 'vim-tiny'],
 ]
 
