@@ -17,6 +17,7 @@ const programs = {
 /** What only the tests need. No package of these starts a service: Debian's redis-server is the program of redis-tools by another name. */
 const testPrograms = {
   'apache2-bin': 'apache2',
+  'qemu-system-common': 'qemu-storage-daemon',
   'redis-tools': 'redis-check-rdb',
   sqlite3: 'sqlite3',
 }
