@@ -1,23 +1,28 @@
-// SETATTR: sizes are changed; everything else can only be confirmed, because a service keeps no modes, owners or chosen times.
-// What cannot be kept is refused, never silently dropped. The one time that can be set is the present one, by publishing.
+// SETATTR: what programs change about a file beside its bytes, apart from its size, which is theirs too. Without a sidecar only
+// what is so already can be confirmed: what cannot be kept is refused, never silently dropped. The one time that can be set
+// then is the present one, by publishing.
 
 import { FsError, type SetattrChange, type Timestamp } from '@ovfs/fuse-proto'
+import type { Attributes } from './attributes.ts'
 import type { Files } from './files.ts'
-import type { Inode } from './inode.ts'
+import { type Inode, S_IFMT } from './inode.ts'
 import type { Publisher } from './publication.ts'
+import { now } from './time.ts'
 import type { Tree } from './tree.ts'
 
 const PERMISSIONS = 0o7777
-/** Touching an unchanged file means storing it again; larger ones are refused. Bytes. */
+/** Touching an unchanged file without a sidecar means storing it again; larger ones are refused. Bytes. */
 const LARGEST_TOUCH = 64 << 20
 
 export class AttributeChanges {
   readonly #tree: Tree
+  readonly #attributes: Attributes
   readonly #publisher: Publisher
   readonly #files: Files
 
   constructor(tree: Tree, publisher: Publisher, files: Files) {
     this.#tree = tree
+    this.#attributes = tree.attributes
     this.#publisher = publisher
     this.#files = files
   }
@@ -25,31 +30,57 @@ export class AttributeChanges {
   async apply(inode: Inode, change: SetattrChange): Promise<void> {
     if (this.#tree.storage.readOnly) throw new FsError('EROFS')
     await this.#tree.refresh(inode)
-    const { attr } = inode
-    if (change.size !== undefined && inode.file === undefined) throw new FsError('EISDIR')
-    refuseUnlessSame(
-      change.mode === undefined ? undefined : change.mode & PERMISSIONS,
-      attr.mode & PERMISSIONS,
-    )
-    refuseUnlessSame(change.uid, attr.uid)
-    refuseUnlessSame(change.gid, attr.gid)
-    refuseUnlessSameTime(change.atime, attr.atime, attr.atimensec)
-    refuseUnlessSameTime(change.mtime, attr.mtime, attr.mtimensec)
-    // The change time cannot be set by programs; a guest that sends it only reports its own clock.
-
+    if (change.size !== undefined) requireRegular(inode)
     let changed = false
-    if (change.size !== undefined) {
-      changed = change.size !== attr.size
-      if (changed) this.#files.truncate(inode, change.size)
+    if (this.#attributes.kept) {
+      if (keepsNothing(change)) changed = this.#resize(inode, change)
+      else {
+        this.#attributes.requireWritable(inode)
+        changed = this.#resize(inode, change)
+        this.#keep(inode, change)
+      }
+    } else {
+      refuseWhatChanges(inode, change)
+      changed = this.#resize(inode, change)
+      if (change.mtime === 'now') changed = this.#touch(inode) || changed
     }
-    if (change.mtime === 'now') changed = this.#touch(inode) || changed
     // Without a handle no close will follow that would publish it.
     if (changed && change.fh === undefined) await this.#publisher.publish(inode)
   }
 
+  #resize(inode: Inode, { size, killSuidgid }: SetattrChange): boolean {
+    if (size === undefined || size === inode.attr.size) return false
+    this.#attributes.killPrivileges(inode, killSuidgid)
+    this.#files.truncate(inode, size)
+    return true
+  }
+
+  #keep(inode: Inode, change: SetattrChange): void {
+    const { attr } = inode
+    const present = now()
+    inode.epoch++
+    if (change.uid !== undefined) attr.uid = change.uid
+    if (change.gid !== undefined) attr.gid = change.gid
+    if (change.uid !== undefined || change.gid !== undefined) this.#attributes.killPrivileges(inode, true)
+    if (change.mode !== undefined) attr.mode = (attr.mode & S_IFMT) | (change.mode & PERMISSIONS)
+    inode.setChanged(present)
+    if (change.mtime !== undefined) {
+      const { sec, nsec } = change.mtime === 'now' ? present : change.mtime
+      attr.mtime = sec
+      attr.mtimensec = nsec
+      inode.keepsTimes = inode.directory !== undefined
+      if (inode.file?.dirty !== undefined) inode.file.dirty.mtime = { sec, nsec }
+    }
+    if (change.atime !== undefined) {
+      inode.setAccessed(change.atime === 'now' ? present : change.atime)
+      inode.keepsTimes = inode.directory !== undefined
+    }
+    this.#attributes.record(inode, true)
+  }
+
   #touch(inode: Inode): boolean {
     if (inode.file === undefined) {
-      inode.setTime({ sec: Math.floor(Date.now() / 1000), nsec: 0 })
+      inode.setTime(now())
       return false
     }
     if (inode.file.dirty === undefined && inode.attr.size > LARGEST_TOUCH) {
@@ -59,6 +90,25 @@ export class AttributeChanges {
     this.#publisher.showDirty(inode)
     return true
   }
+}
+
+// truncate(2): EISDIR for a directory, EINVAL for what is no regular file.
+function requireRegular(inode: Inode): void {
+  if (inode.file === undefined) throw new FsError('EISDIR')
+  if (inode.kind === 'special') throw new FsError('EINVAL')
+}
+
+/** The change time cannot be set by programs; a guest that sends it only reports its own clock. */
+function keepsNothing({ mode, uid, gid, atime, mtime }: SetattrChange): boolean {
+  return [mode, uid, gid, atime, mtime].every(value => value === undefined)
+}
+
+function refuseWhatChanges({ attr }: Inode, change: SetattrChange): void {
+  refuseUnlessSame(change.mode === undefined ? undefined : change.mode & PERMISSIONS, attr.mode & PERMISSIONS)
+  refuseUnlessSame(change.uid, attr.uid)
+  refuseUnlessSame(change.gid, attr.gid)
+  refuseUnlessSameTime(change.atime, attr.atime, attr.atimensec)
+  refuseUnlessSameTime(change.mtime, attr.mtime, attr.mtimensec)
 }
 
 function refuseUnlessSame(wanted: number | undefined, present: number): void {

@@ -96,13 +96,16 @@ export class Directories {
   }
 
   #load(inode: Inode): Listing {
-    const { storage, names, clock } = this.#tree
+    const { storage, names, clock, attributes } = this.#tree
     const directory = inode.directory!
     if (directory.listing?.loading !== undefined) return directory.listing
     const listing = new Listing()
     const load = async (): Promise<void> => {
       if (!inode.removed) {
         const objects = await storage.list(this.#tree.key(inode))
+        await attributes.freshFrom(inode, objects)
+        // Where there is an object too, that is what is found.
+        objects.push(...attributes.specials(inode))
         listing.load(objects, segment => names.toName(segment))
       }
       for (const child of directory.children.values()) {
@@ -167,7 +170,7 @@ export class Directories {
     if (child !== undefined) return out.add(entry.name, child.nodeid, child.attr.mode >> 12, next)
     // The number that the inode will have once the guest looks the name up.
     if (entry.ino === 0) entry.ino = this.#tree.table.reserveId()
-    const type = entry.kind === 'directory' ? DT_DIR : entry.kind === 'file' ? DT_REG : 0
+    const type = typeOf(entry)
     return out.add(entry.name, entry.ino, type, next)
   }
 
@@ -213,6 +216,12 @@ export class Directories {
     })
     return infos
   }
+}
+
+/** DT_*; unknown if only a lookup can tell. */
+function typeOf({ kind, info }: ListingEntry): number {
+  if (kind === 'directory') return DT_DIR
+  return kind === 'file' ? DT_REG : (info?.mode ?? 0) >> 12
 }
 
 function isFresh(inode: Inode | undefined, now: number): boolean {

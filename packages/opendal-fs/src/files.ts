@@ -6,6 +6,7 @@ import {
   type FileHandle,
   FOPEN_KEEP_CACHE,
   FsError,
+  FUSE_WRITE_KILL_SUIDGID,
   type OpenReply,
   type ReplyData,
   type RequestData,
@@ -45,6 +46,8 @@ export class Files {
   /** Close-to-open: what another host had published before this open is what this open shows. */
   open(inode: Inode, flags: number): Awaitable<OpenReply> {
     if (inode.file === undefined) throw new FsError('EISDIR')
+    // The guest's kernel follows links and opens pipes and devices itself.
+    if (inode.kind === 'special') throw new FsError('ENXIO')
     const writes = (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0
     if (writes && this.#tree.storage.readOnly) throw new FsError('EROFS')
     if (inode.attrUntil === FOREVER || this.#justAsked(inode)) return this.opened(inode, flags)
@@ -134,12 +137,14 @@ export class Files {
     }
   }
 
-  write(fh: FileHandle, offset: number, data: RequestData): Awaitable<number> {
+  write(fh: FileHandle, offset: number, data: RequestData, writeFlags = 0): Awaitable<number> {
     const handle = this.#handles.file(fh)
     const { inode, writable } = handle
     if (!writable) throw new FsError('EBADF')
     requireKept(handle)
     if (offset + data.byteLength > this.#tree.storage.largestFile) throw new FsError('EFBIG')
+    if (inode.privileged)
+      this.#tree.attributes.killPrivileges(inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0)
     const dirty = this.#publisher.dirty(inode)
     const written = dirty.write(offset, data)
     if (typeof written === 'number') {

@@ -19,7 +19,8 @@ export class InodeTable {
   constructor(settings: Settings) {
     this.#settings = settings
     this.root = this.#make(ROOT_NODE, undefined, '', true)
-    this.root.attrUntil = FOREVER
+    // Without a sidecar, nobody knows better.
+    this.root.attrUntil = settings.attrs === 'none' ? FOREVER : 0
     this.root.entryUntil = FOREVER
     this.root.directory!.marked = true
   }
@@ -140,6 +141,7 @@ function isNeedless(inode: Inode): boolean {
     inode.opens === 0 &&
     inode.nodeid !== ROOT_NODE &&
     inode.file?.dirty === undefined &&
-    (inode.directory === undefined || inode.directory.children.size === 0)
+    (inode.directory === undefined ||
+      (inode.directory.children.size === 0 && inode.directory.sidecar?.dirty !== true))
   )
 }

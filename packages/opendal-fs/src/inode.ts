@@ -8,12 +8,14 @@ import type { DirtyFile } from './dirty-file.ts'
 import type { OpenFile } from './handles.ts'
 import type { Listing } from './listing.ts'
 import { Mutex } from './locks.ts'
+import type { Sidecar } from './sidecar.ts'
 import type { ObjectInfo } from './storage.ts'
 import type { Time } from './time.ts'
 
 export const S_IFMT = 0o170000
 export const S_IFDIR = 0o040000
 export const S_IFREG = 0o100000
+export const S_IFLNK = 0o120000
 
 /** How long something is trusted that only we can change. */
 export const FOREVER = Number.MAX_SAFE_INTEGER
@@ -64,6 +66,11 @@ export class Inode {
   refreshing: Promise<void> | undefined
   /** Removed by somebody else: what is written to it from now on has no place to go. */
   lost = false
+  /** What a symbolic link points to. */
+  target: string | undefined
+  xattrs: ReadonlyMap<string, Uint8Array> | undefined
+  /** A directory whose times a program has set: they are kept. */
+  keepsTimes = false
   readonly file: FileState | undefined
   readonly directory: DirectoryState | undefined
 
@@ -81,6 +88,11 @@ export class Inode {
     return this.attr.nlink === 0
   }
 
+  get kind(): 'file' | 'directory' | 'special' {
+    if (this.directory !== undefined) return 'directory'
+    return (this.attr.mode & S_IFMT) === S_IFREG ? 'file' : 'special'
+  }
+
   /** True if this, or anything below it, has changes that the storage does not have. */
   get unpublished(): boolean {
     if (this.file !== undefined) return this.file.dirty !== undefined
@@ -93,10 +105,36 @@ export class Inode {
     this.attr.blocks = Math.ceil(size / 512)
   }
 
+  /** All times. */
   setTime(time: Time): void {
-    const { attr } = this
-    attr.atime = attr.mtime = attr.ctime = time.sec
-    attr.atimensec = attr.mtimensec = attr.ctimensec = time.nsec
+    this.setModified(time)
+    this.setAccessed(time)
+  }
+
+  setAccessed(time: Time): void {
+    this.attr.atime = time.sec
+    this.attr.atimensec = time.nsec
+  }
+
+  /** Its bytes or names were changed, and by that itself. */
+  setModified(time: Time): void {
+    this.attr.mtime = time.sec
+    this.attr.mtimensec = time.nsec
+    this.setChanged(time)
+  }
+
+  setChanged(time: Time): void {
+    this.attr.ctime = time.sec
+    this.attr.ctimensec = time.nsec
+  }
+
+  setXattrs(xattrs: ReadonlyMap<string, Uint8Array> | undefined): void {
+    this.xattrs = xattrs === undefined || xattrs.size === 0 ? undefined : xattrs
+  }
+
+  /** It has something that writing to it takes away. */
+  get privileged(): boolean {
+    return (this.attr.mode & 0o6000) !== 0 || this.xattrs !== undefined
   }
 
   /** From the root, beginning with a slash; for what has been removed only the last name that it had. */
@@ -142,6 +180,8 @@ export class DirectoryState {
   listing: Listing | undefined
   /** Counts changes of names made here. */
   changes = 0
+  /** Keeps what the service cannot; undefined until something is asked of it. */
+  sidecar: Sidecar | undefined
   /** The storage has an object for the directory itself, so that it outlives its last child. */
   marked = false
 }

@@ -8,6 +8,8 @@ const TEMPORARY = '.ovfs-tmp-'
 
 /** Holds a directory's existence on services that have no directories of their own. */
 export const DIRECTORY_MARKER = '.ovfs-dir'
+/** Keeps for a directory what the service cannot: see sidecar.ts. */
+export const SIDECAR = '.ovfs-attributes'
 
 // What Rust's `char::is_whitespace` accepts: OpenDAL trims it from both ends of a whole path.
 const WHITE_SPACE =
@@ -61,6 +63,11 @@ export class KeyNames {
   /** A segment for a file that is not there yet under its own name. */
   temporary(): string {
     return TEMPORARY + crypto.randomUUID()
+  }
+
+  /** True for what no guest has put there: a directory that has nothing else is empty. */
+  isOurs(segment: string): boolean {
+    return segment === DIRECTORY_MARKER || segment === SIDECAR || this.isTemporary(segment)
   }
 
   isTemporary(segment: string): boolean {

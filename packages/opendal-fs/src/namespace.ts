@@ -2,11 +2,13 @@
 // storage is about to lose is moved aside there, or copied to the staging store.
 
 import { FsError } from '@ovfs/fuse-proto'
+import type { Creator } from './attributes.ts'
 import { FOREVER, type Inode } from './inode.ts'
-import { DIRECTORY_MARKER } from './key-names.ts'
+import { DIRECTORY_MARKER, SIDECAR } from './key-names.ts'
 import type { SharedLock } from './locks.ts'
 import type { Publisher } from './publication.ts'
 import { StorageError } from './storage-error.ts'
+import { now } from './time.ts'
 import type { Tree } from './tree.ts'
 
 export class Namespace {
@@ -21,29 +23,65 @@ export class Namespace {
   }
 
   /** A new, empty file that the storage hears of when it is published. The name must be free. */
-  addFile(parent: Inode, name: string): Inode {
+  addFile(parent: Inode, name: string, creator: Creator, mode: number): Inode {
     const inode = this.#tree.table.add(parent, name, false)
     this.#publisher.dirty(inode).touch()
     this.#publisher.showDirty(inode)
+    inode.setTime(now())
     this.#tree.nameAdded(inode)
+    this.#tree.attributes.create(inode, creator, mode)
     return inode
   }
 
-  /** A new directory, which exists in the storage from now on. */
-  async mkdir(parent: Inode, name: string): Promise<Inode> {
+  /** A symbolic link, pipe, socket or device: it exists in the sidecar only. */
+  async addSpecial(
+    parent: Inode,
+    name: string,
+    creator: Creator,
+    node: { readonly mode: number; readonly rdev: number; readonly target?: string },
+  ): Promise<Inode> {
     return this.#names.shared(async () => {
       await this.requireFree(parent, name)
-      const { storage, names } = this.#tree
-      const key = `${this.#tree.key(parent)}${names.toSegment(name)}/`
+      const { attributes } = this.#tree
+      await attributes.fresh(parent)
+      if (parent.directory!.children.has(name)) throw new FsError('EEXIST')
+      const inode = this.#tree.table.add(parent, name, false)
+      inode.attr.mode = node.mode
+      inode.attr.rdev = node.rdev
+      inode.target = node.target
+      inode.setTime(now())
+      this.#tree.nameAdded(inode)
+      attributes.create(inode, creator, node.mode)
+      this.#tree.apply(inode, {
+        kind: 'special',
+        size: 0,
+        mtime: undefined,
+        etag: undefined,
+        mode: node.mode,
+      })
+      await this.keepParent(parent)
+      return inode
+    })
+  }
+
+  /** A new directory, which exists in the storage from now on. */
+  async mkdir(parent: Inode, name: string, creator: Creator, mode: number): Promise<Inode> {
+    return this.#names.shared(async () => {
+      await this.requireFree(parent, name)
+      const { storage, names, attributes } = this.#tree
+      const segment = names.toSegment(name)
+      const key = `${this.#tree.key(parent)}${segment}/`
+      await attributes.announceName(parent, segment)
       if (storage.capability.createDir) await storage.createDirectory(key)
       else await storage.write(key + DIRECTORY_MARKER, new Uint8Array(0))
       // A lookup may have seen it meanwhile.
       const inode = parent.directory!.children.get(name) ?? this.#tree.table.add(parent, name, true)
       if (inode.directory === undefined) throw new FsError('EEXIST')
       inode.directory.marked = true
+      inode.setTime(now())
       this.#tree.nameAdded(inode)
+      attributes.create(inode, creator, mode)
       this.#tree.apply(inode, { kind: 'directory', size: 0, mtime: undefined, etag: undefined })
-      inode.setTime(parentTime(parent))
       return inode
     })
   }
@@ -127,17 +165,20 @@ export class Namespace {
     for (const child of inode.directory!.children.values()) {
       if (child.attrUntil === FOREVER) throw new FsError('ENOTEMPTY')
     }
-    const { storage, names } = this.#tree
-    const isOurs = (segment: string): boolean => segment === DIRECTORY_MARKER || names.isTemporary(segment)
-    if (!storage.capability.list)
-      throw new FsError('EOPNOTSUPP', 'the service cannot tell whether it is empty')
+    const { storage, names, attributes } = this.#tree
+    const isOurs = (segment: string): boolean => names.isOurs(segment)
+    await attributes.fresh(inode)
+    if (!attributes.specials(inode).next().done) throw new FsError('ENOTEMPTY')
+    if (!storage.lists) throw new FsError('EOPNOTSUPP', 'the service cannot tell whether it is empty')
     if (await storage.hasChildren(this.#tree.key(inode), isOurs)) throw new FsError('ENOTEMPTY')
   }
 
   /** Deletes an empty directory's object. */
   async deleteDirectory(inode: Inode): Promise<void> {
-    const { storage, names } = this.#tree
+    const { storage, names, attributes } = this.#tree
     const key = this.#tree.key(inode)
+    if (attributes.kept) await storage.delete(key + SIDECAR)
+    attributes.cleared(inode)
     if (!storage.capability.createDir) await storage.delete(key + DIRECTORY_MARKER)
     try {
       await storage.delete(key)
@@ -150,8 +191,4 @@ export class Namespace {
       await storage.delete(key)
     }
   }
-}
-
-function parentTime(parent: Inode): { sec: number; nsec: number } {
-  return { sec: parent.attr.mtime, nsec: parent.attr.mtimensec }
 }

@@ -10,6 +10,7 @@ import {
   type EntryOut,
   type FileHandle,
   FsError,
+  FUSE_OPEN_KILL_SUIDGID,
   type FuseHandler,
   InitFlags,
   type InitIn,
@@ -28,10 +29,11 @@ import { AttributeChanges } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { CoarseClock } from './coarse-clock.ts'
 import { Directories } from './directories.ts'
+import { ExtendedAttributes } from './extended-attributes.ts'
 import { FileRanges } from './file-ranges.ts'
 import { Files, O_EXCL, O_TRUNC } from './files.ts'
 import { Handles } from './handles.ts'
-import { type Inode, S_IFMT, S_IFREG } from './inode.ts'
+import { type Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inode.ts'
 import { InodeTable } from './inode-table.ts'
 import { KeyNames } from './key-names.ts'
 import { SharedLock } from './locks.ts'
@@ -59,6 +61,7 @@ export class OpendalFs implements FuseHandler {
   readonly #namespace: Namespace
   readonly #renamer: Renamer
   readonly #attributes: AttributeChanges
+  readonly #xattrs: ExtendedAttributes
 
   /** @param operator without retry or time-out layers: both are done here */
   constructor(operator: Operator, options: OpendalFsOptions) {
@@ -81,6 +84,7 @@ export class OpendalFs implements FuseHandler {
       this.#clock,
       cache,
       settings,
+      names,
     )
     this.#handles = new Handles(settings.maxHandles)
     this.#publisher = new Publisher(this.#tree, staging, names, settings)
@@ -90,6 +94,7 @@ export class OpendalFs implements FuseHandler {
     this.#namespace = new Namespace(this.#tree, this.#publisher, names)
     this.#renamer = new Renamer(this.#tree, this.#namespace, names)
     this.#attributes = new AttributeChanges(this.#tree, this.#publisher, this.#files)
+    this.#xattrs = new ExtendedAttributes(this.#tree)
   }
 
   /** Publishes what is not published yet. Nothing may be asked of the file system afterwards. */
@@ -116,6 +121,8 @@ export class OpendalFs implements FuseHandler {
         InitFlags.READDIRPLUS_AUTO |
         InitFlags.ASYNC_DIO |
         InitFlags.PARALLEL_DIROPS |
+        InitFlags.CACHE_SYMLINKS |
+        InitFlags.HANDLE_KILLPRIV_V2 |
         InitFlags.MAX_PAGES,
     }
   }
@@ -126,6 +133,7 @@ export class OpendalFs implements FuseHandler {
     this.#table.forgetAll()
     const outcomes = await Promise.allSettled(Array.from(inodes, async inode => this.#files.closed(inode)))
     await this.#publisher.publishAll()
+    await this.#tree.attributes.settleAll()
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
   }
 
@@ -170,15 +178,40 @@ export class OpendalFs implements FuseHandler {
     return this.#tree.stamp(inode, this.#clock.now())
   }
 
-  open(_ctx: RequestContext, node: NodeId, flags: number): Awaitable<OpenReply> {
-    return this.#files.open(this.#table.get(node), flags)
+  readlink(_ctx: RequestContext, node: NodeId): string {
+    const { target } = this.#table.get(node)
+    if (target === undefined) throw new FsError('EINVAL')
+    return target
+  }
+
+  async symlink(ctx: RequestContext, parentId: NodeId, name: string, target: string): Promise<EntryOut> {
+    const node = { mode: S_IFLNK | 0o777, rdev: 0, target }
+    return this.#addSpecial(ctx, this.#writableDirectory(parentId), name, node)
+  }
+
+  async #addSpecial(
+    { uid, gid }: RequestContext,
+    parent: Inode,
+    name: string,
+    node: { readonly mode: number; readonly rdev: number; readonly target?: string },
+  ): Promise<EntryOut> {
+    if (!this.#tree.attributes.kept) throw new FsError('EPERM', 'there is no sidecar that could keep it')
+    this.#tree.attributes.requireWritable(parent)
+    return this.#entry(await this.#namespace.addSpecial(parent, name, { uid, gid }, node))
+  }
+
+  open(_ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
+    const inode = this.#table.get(node)
+    if ((flags & O_TRUNC) !== 0 && inode.privileged)
+      this.#tree.attributes.killPrivileges(inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0)
+    return this.#files.open(inode, flags)
   }
 
   async create(
-    _ctx: RequestContext,
+    { uid, gid }: RequestContext,
     parentId: NodeId,
     name: string,
-    _mode: number,
+    mode: number,
     flags: number,
   ): Promise<CreateReply> {
     const parent = this.#writableDirectory(parentId)
@@ -189,17 +222,27 @@ export class OpendalFs implements FuseHandler {
       const open = await this.#files.open(existing, flags)
       return { entry: this.#entry(existing), open }
     }
-    const inode = this.#namespace.addFile(parent, name)
+    const inode = this.#namespace.addFile(parent, name, { uid, gid }, mode)
     const open = this.#files.opened(inode, flags & ~O_TRUNC)
     return { entry: this.#entry(inode), open }
   }
 
-  /** Nobody will close it, so it is published at once. Other types than regular files cannot be kept. */
-  async mknod(_ctx: RequestContext, parentId: NodeId, name: string, mode: number): Promise<EntryOut> {
+  async mknod(
+    ctx: RequestContext,
+    parentId: NodeId,
+    name: string,
+    mode: number,
+    rdev: number,
+  ): Promise<EntryOut> {
     const parent = this.#writableDirectory(parentId)
-    if ((mode & S_IFMT) !== S_IFREG && (mode & S_IFMT) !== 0) throw new FsError('EPERM')
+    const type = mode & S_IFMT
+    // mknod(2): no type means a regular file, and directories and links are not made this way.
+    if (type === S_IFDIR || type === S_IFLNK) throw new FsError('EPERM')
+    if (type !== S_IFREG && type !== 0) return this.#addSpecial(ctx, parent, name, { mode, rdev })
+    const { uid, gid } = ctx
     await this.#namespace.requireFree(parent, name)
-    const inode = this.#namespace.addFile(parent, name)
+    const inode = this.#namespace.addFile(parent, name, { uid, gid }, mode)
+    // Nobody will close it.
     const entry = this.#entry(inode)
     try {
       await this.#publisher.publish(inode)
@@ -211,9 +254,9 @@ export class OpendalFs implements FuseHandler {
     return entry
   }
 
-  async mkdir(_ctx: RequestContext, parentId: NodeId, name: string): Promise<EntryOut> {
+  async mkdir({ uid, gid }: RequestContext, parentId: NodeId, name: string, mode: number): Promise<EntryOut> {
     const parent = this.#writableDirectory(parentId)
-    return this.#entry(await this.#namespace.mkdir(parent, name))
+    return this.#entry(await this.#namespace.mkdir(parent, name, { uid, gid }, mode))
   }
 
   async unlink(_ctx: RequestContext, parentId: NodeId, name: string): Promise<void> {
@@ -259,16 +302,46 @@ export class OpendalFs implements FuseHandler {
     fh: FileHandle,
     offset: number,
     data: RequestData,
+    writeFlags = 0,
   ): Awaitable<number> {
-    return this.#files.write(fh, offset, data)
+    return this.#files.write(fh, offset, data, writeFlags)
   }
 
-  flush(_ctx: RequestContext, _node: NodeId, fh: FileHandle): Awaitable<void> {
-    return this.#files.flush(fh)
+  flush(_ctx: RequestContext, node: NodeId, fh: FileHandle): Awaitable<void> {
+    return this.#settle(this.#files.flush(fh), this.#table.get(node), false)
   }
 
-  fsync(_ctx: RequestContext, _node: NodeId, fh: FileHandle): Awaitable<void> {
-    return this.#files.fsync(fh)
+  fsync(_ctx: RequestContext, node: NodeId, fh: FileHandle): Awaitable<void> {
+    return this.#settle(this.#files.fsync(fh), this.#table.get(node), true)
+  }
+
+  /** The attributes after the bytes: the times that are kept belong to a version. */
+  #settle(published: Awaitable<void>, inode: Inode, everything: boolean): Awaitable<void> {
+    const { attributes } = this.#tree
+    if (published === undefined) return attributes.settle(inode, everything)
+    return published.then(() => attributes.settle(inode, everything))
+  }
+
+  getxattr(_ctx: RequestContext, node: NodeId, name: string): Awaitable<Uint8Array> {
+    return this.#xattrs.get(this.#table.get(node), name)
+  }
+
+  listxattr(_ctx: RequestContext, node: NodeId): Promise<readonly string[]> {
+    return this.#xattrs.list(this.#table.get(node))
+  }
+
+  setxattr(
+    _ctx: RequestContext,
+    node: NodeId,
+    name: string,
+    value: Uint8Array,
+    flags: number,
+  ): Promise<void> {
+    return this.#xattrs.set(this.#table.get(node), name, value, flags)
+  }
+
+  removexattr(_ctx: RequestContext, node: NodeId, name: string): Promise<void> {
+    return this.#xattrs.remove(this.#table.get(node), name)
   }
 
   release(_ctx: RequestContext, _node: NodeId, fh: FileHandle): Awaitable<void> {
@@ -332,12 +405,16 @@ export class OpendalFs implements FuseHandler {
   }
 
   /** Names are in the storage as soon as they are answered; those of new files once the files are. */
-  fsyncdir(_ctx: RequestContext, node: NodeId): Awaitable<void> {
-    return this.#publisher.publishBelow(this.#table.directory(node))
+  async fsyncdir(_ctx: RequestContext, node: NodeId): Promise<void> {
+    const directory = this.#table.directory(node)
+    await this.#publisher.publishBelow(directory)
+    const { attributes } = this.#tree
+    await Promise.all([attributes.settleBelow(directory), attributes.settle(directory, true)])
   }
 
-  syncfs(): Promise<void> {
-    return this.#publisher.publishAll()
+  async syncfs(): Promise<void> {
+    await this.#publisher.publishAll()
+    await this.#tree.attributes.settleAll()
   }
 
   /** No service says how much room there is: the user's figure, all of it free. */

@@ -14,6 +14,11 @@ export interface OpendalFsOptions {
   readonly fileMode?: number
   /** Permission bits of directories; default 0o755. */
   readonly dirMode?: number
+  /**
+   * Where modes, owners, times, links and extended attributes are kept that the service cannot keep: in a small object beside
+   * the files of each directory, or not at all. Changing what is not kept is refused. Default `sidecar`.
+   */
+  readonly attrs?: 'sidecar' | 'none'
   /** How long attributes may be trusted, in milliseconds: changes made elsewhere show after that. Default 1000. */
   readonly attrTtlMs?: number
   /** How long a name and a listing may be trusted; default 1000. */
@@ -55,6 +60,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     gid: options.gid ?? 0,
     fileMode: (options.fileMode ?? 0o644) & 0o7777,
     dirMode: (options.dirMode ?? 0o755) & 0o7777,
+    attrs: options.attrs ?? 'sidecar',
     attrTtlMs: Math.trunc(options.attrTtlMs ?? 1000),
     entryTtlMs: Math.trunc(options.entryTtlMs ?? 1000),
     negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),

@@ -12,6 +12,7 @@ import type { Settings } from './options.ts'
 import type { StagingBudget } from './staging-store.ts'
 import type { ObjectInfo, WriteCondition } from './storage.ts'
 import { isVersionLost, StorageError } from './storage-error.ts'
+import { compareTimes } from './time.ts'
 import type { Tree } from './tree.ts'
 
 /** Each holds up to one request's bytes. */
@@ -69,7 +70,8 @@ export class Publisher {
     inode.attrUntil = FOREVER
     if (inode.parent !== undefined) inode.entryUntil = FOREVER
     inode.setSize(dirty.size)
-    inode.setTime(dirty.mtime)
+    if (compareTimes(dirty.mtime, { sec: inode.attr.mtime, nsec: inode.attr.mtimensec }) !== 0)
+      inode.setModified(dirty.mtime)
   }
 
   /** Settles once everything that was written before the call is in the storage. */
@@ -117,6 +119,7 @@ export class Publisher {
     if (dirty === undefined || inode.removed) return
     const key = this.#tree.key(inode)
     const { storage } = this.#tree
+    await this.#tree.attributes.announce(inode)
     const expected = file.info ?? file.replaced
     const found = await storage.stat(key)
     if (!mayBeVersion(expected, found)) return this.#settleConflict(inode, dirty, found)
@@ -173,6 +176,8 @@ export class Publisher {
       return
     }
     this.discard(inode)
+    // The times that the guest has seen, not those at which the service got the bytes.
+    this.#tree.attributes.record(inode, false)
     inode.attrUntil = 0
     this.#tree.apply(inode, file.info)
     if (info === undefined) inode.attrUntil = 0

@@ -6,6 +6,7 @@ import type { Inode } from './inode.ts'
 import { forEachConcurrently, type SharedLock } from './locks.ts'
 import type { Namespace } from './namespace.ts'
 import type { ListedObject, Storage } from './storage.ts'
+import { now } from './time.ts'
 import type { Tree } from './tree.ts'
 
 const CONCURRENT_MOVES = 16
@@ -65,19 +66,26 @@ export class Renamer {
     if (target?.directory !== undefined) throw new FsError('EISDIR')
 
     const file = source.file!
-    const { storage } = this.#tree
+    const { storage, attributes } = this.#tree
     const from = this.#tree.key(source)
-    const to = this.#tree.key(newParent) + this.#tree.names.toSegment(newName)
+    const segment = this.#tree.names.toSegment(newName)
+    const to = this.#tree.key(newParent) + segment
     const targetStays = target?.file?.exists === true && !(await this.#namespace.preserve(target))
-    if (file.info === undefined) {
+    const { info } = file
+    await attributes.moving(source, newParent, segment, async () => {
+      if (info !== undefined) {
+        await this.#namespace.keepParent(parent)
+        await moveObject(storage, from, to, info.size)
+        return
+      }
       // What lies under the old key is only what this file has replaced.
       if (file.exists) await storage.delete(from)
-      file.exists = targetStays
-      file.replaced = targetStays ? (target.file?.info ?? target.file?.replaced) : undefined
-    } else {
-      await this.#namespace.keepParent(parent)
-      await moveObject(storage, from, to, file.info.size)
-    }
+      // What exists without an object would be hidden by one.
+      const replaces = source.kind === 'special'
+      if (targetStays && replaces) await storage.delete(to)
+      file.exists = targetStays && !replaces
+      file.replaced = file.exists ? (target?.file?.info ?? target?.file?.replaced) : undefined
+    })
     if (target !== undefined) this.#namespace.forgetName(target)
     this.#move(source, newParent, newName)
     if (file.info !== undefined) await this.#takeNewVersion(source, to)
@@ -94,6 +102,7 @@ export class Renamer {
       return
     }
     file.info = info
+    this.#tree.attributes.record(inode, false)
     if (file.content !== undefined) file.content.etag = info.etag
     if (file.dirty === undefined) this.#tree.apply(inode, info)
   }
@@ -118,15 +127,18 @@ export class Renamer {
       await this.#namespace.deleteDirectory(target)
       this.#namespace.forgetName(target)
     }
-    const { storage } = this.#tree
+    const { storage, attributes } = this.#tree
     const from = this.#tree.key(source)
-    const to = `${this.#tree.key(newParent)}${this.#tree.names.toSegment(newName)}/`
-    if (MOVES_DIRECTORIES.has(storage.scheme)) {
-      await storage.rename(from.slice(0, -1), to.slice(0, -1))
-    } else {
-      await this.#namespace.keepParent(parent)
-      await moveTree(storage, from, to)
-    }
+    const segment = this.#tree.names.toSegment(newName)
+    const to = `${this.#tree.key(newParent)}${segment}/`
+    await attributes.moving(source, newParent, segment, async () => {
+      if (MOVES_DIRECTORIES.has(storage.scheme)) {
+        await storage.rename(from.slice(0, -1), to.slice(0, -1))
+      } else {
+        await this.#namespace.keepParent(parent)
+        await moveTree(storage, from, to)
+      }
+    })
     this.#move(source, newParent, newName)
     this.#unpin(source)
     this.#tree.table.drop(source)
@@ -137,6 +149,8 @@ export class Renamer {
     this.#tree.table.move(inode, newParent, newName)
     if (parent !== undefined) this.#tree.nameRemoved(parent, name)
     this.#tree.nameAdded(inode)
+    inode.setChanged(now())
+    this.#tree.attributes.record(inode, false)
   }
 
   /** Only the size is sure. */

@@ -5,10 +5,12 @@
 import { FsError } from '@ovfs/fuse-proto'
 import { type Capability, type Metadata, type Operator, TimeoutLayer } from 'opendal'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
+import { listIndexed } from './directory-index.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
 import { parseTime, type Time } from './time.ts'
 
-export type ObjectKind = 'file' | 'directory' | 'other'
+/** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
+export type ObjectKind = 'file' | 'directory' | 'special' | 'other'
 
 /** What the service says about a key. */
 export interface ObjectInfo {
@@ -18,6 +20,11 @@ export interface ObjectInfo {
   /** Undefined where the service keeps no times. */
   readonly mtime: Time | undefined
   readonly etag: string | undefined
+  /** Of a `special` one. */
+  readonly mode?: number | undefined
+  /** The service's name for this version among several that it keeps. */
+  readonly version?: string | undefined
+  readonly contentType?: string | undefined
 }
 
 export interface ListedObject {
@@ -42,8 +49,10 @@ export interface StorageOptions {
   /** The longest that one operation may take, retries included. */
   readonly timeoutMs: number
   readonly readOnly: boolean
+  /** Where the service cannot list, sidecars tell which names there are. */
+  readonly attrs?: 'sidecar' | 'none'
   /** Told of every failure that is more than an object not being there. */
-  readonly onError: (error: StorageError) => void
+  readonly onError: (error: Error) => void
 }
 
 const RETRIES: RetryPolicy = { attempts: 4, firstDelayMs: 100, maxDelayMs: 2_000 }
@@ -68,17 +77,20 @@ export class Storage {
   readonly readOnly: boolean
   /** Bytes of the largest file that can be published. */
   readonly largestFile: number
+  /** Listing is possible, if only by what sidecars hold. */
+  readonly lists: boolean
   readonly #operator: Operator
   readonly #patient: Operator
   readonly #timeoutMs: number
   readonly #retries: RetryPolicy
-  readonly #onError: (error: StorageError) => void
+  readonly #onError: (error: Error) => void
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
 
   constructor(operator: Operator, options: StorageOptions) {
     this.scheme = options.scheme
     this.capability = operator.capability()
+    this.lists = this.capability.list || options.attrs === 'sidecar'
     this.readOnly = options.readOnly || !this.capability.write
     const most = this.capability.writeCanMulti ? LARGEST_IN_PARTS : LARGEST_IN_ONE_PIECE
     this.largestFile = Math.min(most, Number(this.capability.writeTotalMaxSize ?? BigInt(most)))
@@ -200,7 +212,8 @@ export class Storage {
 
   /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */
   async list(key: string): Promise<ListedObject[]> {
-    if (!this.capability.list) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
+    if (!this.lists) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
+    if (!this.capability.list) return listIndexed(this, key)
     const entries = await this.#ask(
       'list',
       key,
@@ -227,6 +240,7 @@ export class Storage {
 
   /** True if the directory has at least one child that is not to be ignored. */
   async hasChildren(key: string, ignore: (segment: string) => boolean): Promise<boolean> {
+    if (!this.capability.list) return (await this.list(key)).some(({ segment }) => !ignore(segment))
     const lister = await this.#ask('list', key, operator => operator.lister(key))
     for (;;) {
       const entry = await this.#once('list', key, () => lister.next())
@@ -235,6 +249,11 @@ export class Storage {
       if (path === key || path === '/' || !path.startsWith(key)) continue
       if (!ignore(path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length))) return true
     }
+  }
+
+  /** Something is wrong with what the storage holds, while nobody is there to whom it could be an answer. */
+  report(error: Error): void {
+    this.#onError(error)
   }
 
   #ask<T>(operation: string, key: string, call: (operator: Operator) => Promise<T>, extraMs = 0): Promise<T> {
@@ -306,5 +325,7 @@ function toInfo(metadata: Metadata): ObjectInfo {
     size: kind === 'file' ? Number(metadata.contentLength ?? 0n) : 0,
     mtime: parseTime(metadata.lastModified),
     etag: metadata.etag ?? undefined,
+    version: metadata.version ?? undefined,
+    contentType: metadata.contentType ?? undefined,
   }
 }

@@ -17,3 +17,14 @@ export function parseTime(text: string | null): Time | undefined {
   const fraction = /\.(\d{1,9})/.exec(text)?.[1] ?? ''
   return { sec: Math.floor(whole / 1000), nsec: Number(fraction.padEnd(9, '0')) }
 }
+
+/** The present, at the host. */
+export function now(): Time {
+  return timeOf(Date.now())
+}
+
+/** Negative, 0 or positive, as `a` is before, at or after `b`; a time that is not known is before all others. */
+export function compareTimes(a: Time, b: Time | undefined): number {
+  if (b === undefined) return 1
+  return a.sec === b.sec ? a.nsec - b.nsec : a.sec - b.sec
+}

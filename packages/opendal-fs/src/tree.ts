@@ -2,14 +2,16 @@
 // here is a cache of the storage, apart from inodes with unpublished changes, where we know better.
 
 import { type EntryOut, FsError } from '@ovfs/fuse-proto'
+import { Attributes } from './attributes.ts'
 import { type BlockCache, Content } from './block-cache.ts'
 import type { CoarseClock } from './coarse-clock.ts'
-import { FOREVER, type Inode } from './inode.ts'
+import { statDirectory } from './directory-index.ts'
+import { FOREVER, type Inode, S_IFMT } from './inode.ts'
 import type { InodeTable } from './inode-table.ts'
-import { DIRECTORY_MARKER, type KeyNames } from './key-names.ts'
+import type { KeyNames } from './key-names.ts'
+import type { SharedLock } from './locks.ts'
 import type { Settings } from './options.ts'
 import type { ObjectInfo, Storage } from './storage.ts'
-import { timeOf } from './time.ts'
 
 /** Absences remembered per directory. */
 const MOST_ABSENT = 4096
@@ -25,6 +27,7 @@ export class Tree {
   readonly names: KeyNames
   readonly clock: CoarseClock
   readonly cache: BlockCache
+  readonly attributes: Attributes
   readonly #settings: Settings
   readonly #absent: EntryOut & { entryValid: number; entryValidNsec: number }
 
@@ -35,12 +38,14 @@ export class Tree {
     clock: CoarseClock,
     cache: BlockCache,
     settings: Settings,
+    lock: SharedLock,
   ) {
     this.table = table
     this.storage = storage
     this.names = names
     this.clock = clock
     this.cache = cache
+    this.attributes = new Attributes(this, settings, lock)
     this.#settings = settings
     const { attr } = table.root
     const nothing = Object.fromEntries(Object.keys(attr).map(key => [key, 0])) as unknown as EntryOut['attr']
@@ -69,10 +74,15 @@ export class Tree {
       if (inode === this.table.root) return ''
       throw new FsError('ESTALE', `inode ${inode.nodeid} has been removed`)
     }
-    const segment = this.names.toSegment(inode.name)
+    const segment = this.segment(inode)
     return inode.directory === undefined
       ? this.key(inode.parent) + segment
       : `${this.key(inode.parent)}${segment}/`
+  }
+
+  /** What stands for the inode's name in keys. */
+  segment(inode: Inode): string {
+    return this.names.toSegment(inode.name)
   }
 
   // Answers from memory
@@ -155,6 +165,7 @@ export class Tree {
     if (inode.attrUntil === FOREVER) return
     for (let attempt = 1; ; attempt++) {
       const { parent, name, epoch } = inode
+      if (inode === this.table.root) return this.#revalidateRoot()
       if (parent === undefined) throw new FsError('ESTALE')
       const info = await this.ask(parent, name)
       if (inode.attrUntil === FOREVER) return
@@ -168,13 +179,19 @@ export class Tree {
     }
   }
 
+  async #revalidateRoot(): Promise<void> {
+    const { root } = this.table
+    await this.attributes.fresh(root)
+    this.apply(root, { kind: 'directory', size: 0, mtime: undefined, etag: undefined })
+  }
+
   /** Puts what the storage said about a name into the tree. */
   bind(parent: Inode, name: string, info: ObjectInfo | undefined, id?: number): Inode | undefined {
     const directory = parent.directory!
     let child = directory.children.get(name)
     // Not in the storage yet, or changed here: we know better.
     if (child !== undefined && child.attrUntil === FOREVER) return child
-    const vanished = info === undefined || (child?.directory !== undefined) !== (info.kind === 'directory')
+    const vanished = info === undefined || (child !== undefined && !isSameType(child, info))
     if (child !== undefined && vanished) {
       // Publishing what lies below will bring the directory back.
       if (child.unpublished) return this.#trust(child)
@@ -204,9 +221,9 @@ export class Tree {
   /** The storage has this now. */
   apply(inode: Inode, info: ObjectInfo): void {
     this.#trust(inode)
-    if (info.mtime !== undefined) inode.setTime(info.mtime)
+    this.attributes.show(inode, info)
     const { file } = inode
-    if (file === undefined) return
+    if (file === undefined || info.kind === 'special') return
     if (file.info !== undefined && !isSameVersion(file.info, info)) this.dropContent(inode)
     file.info = info
     file.exists = true
@@ -218,7 +235,7 @@ export class Tree {
     const directory = inode.parent!.directory!
     directory.changes++
     directory.absent.delete(inode.name)
-    directory.listing?.add(inode.name, inode.directory === undefined ? 'file' : 'directory')
+    directory.listing?.add(inode.name, inode.kind)
     inode.epoch++
     this.#changed(inode.parent!)
   }
@@ -226,6 +243,7 @@ export class Tree {
   /** A name was taken away, here. */
   nameRemoved(parent: Inode, name: string): void {
     const directory = parent.directory!
+    this.attributes.removed(parent, this.names.toSegment(name))
     directory.changes++
     directory.listing?.remove(name)
     this.rememberAbsent(parent, name)
@@ -234,7 +252,7 @@ export class Tree {
 
   #changed(parent: Inode): void {
     parent.epoch++
-    parent.setTime(timeOf(Date.now()))
+    this.attributes.namesChanged(parent)
   }
 
   rememberAbsent(parent: Inode, name: string): void {
@@ -279,38 +297,34 @@ export class Tree {
     const { listing } = parent.directory!
     if (listing === undefined || listing.until <= this.clock.now()) return undefined
     const entry = listing.get(name)
-    if (entry === undefined) return { info: undefined }
+    // An index lacks what others have put there.
+    if (entry === undefined) return this.storage.capability.list ? { info: undefined } : undefined
     return entry.info === undefined ? undefined : { info: entry.info }
   }
 
   /** What the storage says about a name now. */
   async ask(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
-    const key = this.key(parent) + this.names.toSegment(name)
-    const info = await this.#stat(key)
+    const segment = this.names.toSegment(name)
+    const [info] = await Promise.all([this.#stat(this.key(parent) + segment), this.attributes.fresh(parent)])
     // A pipe or a device on a local folder: reading one could wait for ever.
-    return info?.kind === 'other' ? undefined : info
+    if (info !== undefined) return info.kind === 'other' ? undefined : info
+    return this.attributes.special(parent, segment)
   }
 
   async #stat(key: string): Promise<ObjectInfo | undefined> {
     const { storage } = this
     if (!this.hasVirtualDirectories) return storage.stat(key)
     // A name may be an object, or only a part of longer keys. Both are asked at once; the object goes first.
-    const asDirectory = this.#statDirectory(key)
+    const asDirectory = statDirectory(storage, `${key}/`)
     asDirectory.catch(() => undefined)
     const info = await storage.stat(key)
     return info ?? (await asDirectory)
   }
+}
 
-  async #statDirectory(key: string): Promise<ObjectInfo | undefined> {
-    const info = await this.storage.stat(`${key}/`)
-    if (info !== undefined) return info.kind === 'directory' ? info : undefined
-    if (this.storage.capability.list) return undefined
-    // Where prefixes cannot be listed, only our marker tells of a directory.
-    const marker = await this.storage.stat(`${key}/${DIRECTORY_MARKER}`)
-    return marker === undefined
-      ? undefined
-      : { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
-  }
+function isSameType(inode: Inode, info: ObjectInfo): boolean {
+  if (inode.kind !== info.kind) return false
+  return info.kind !== 'special' || ((info.mode! ^ inode.attr.mode) & S_IFMT) === 0
 }
 
 /** Without a time and an etag, a version is known by its size alone. */

@@ -1,12 +1,16 @@
-// An operator whose calls can be held back, counted and made to fail, by operation.
+// An operator whose calls can be held back, counted and made to fail, by operation. Those on sidecars are left alone unless a
+// test is about them: they come and go with the times of files.
 
 import type { Operator } from 'opendal'
+import { SIDECAR } from '../src/key-names.ts'
 
 type Intercept = (operation: string, key: string) => Promise<void> | undefined
 
 export class Faults {
   /** Every call, as `operation key`. */
   readonly calls: string[] = []
+  /** Counts calls on sidecars too, and lets them fail. */
+  sidecars = false
   /** Runs before each call; what it throws, the call fails with. */
   before: Intercept = () => undefined
   /** Runs after each call, before its answer is given. */
@@ -38,6 +42,7 @@ export function faulty(operator: Operator, faults: Faults): Operator {
       if (property === 'layer') return () => faulty(operator, faults)
       if (property === 'capability') return value.bind(target)
       return async (...args: unknown[]) => {
+        if (!faults.sidecars && String(args[0]).endsWith(SIDECAR)) return value.apply(target, args)
         faults.calls.push(`${String(property)} ${String(args[0])}`)
         await faults.before(String(property), String(args[0]))
         const result: unknown = await value.apply(target, args).catch((error: unknown) => new Failure(error))

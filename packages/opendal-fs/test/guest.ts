@@ -158,9 +158,9 @@ export class Guest {
     return new File(this.fs, node, fh, openFlags)
   }
 
-  async create(path: string, flags = O_RDWR): Promise<File> {
+  async create(path: string, flags = O_RDWR, mode = 0o644, by = ctx): Promise<File> {
     const [parent, name] = await this.#split(path)
-    const { entry, open } = await this.fs.create(ctx, parent, name, 0o644, flags)
+    const { entry, open } = await this.fs.create(by, parent, name, mode, flags)
     return new File(this.fs, entry.nodeid as NodeId, open.fh, open.openFlags)
   }
 
@@ -182,9 +182,40 @@ export class Guest {
     return new TextDecoder().decode(await this.get(path))
   }
 
-  async mkdir(path: string): Promise<void> {
+  async mkdir(path: string, mode = 0o755, by = ctx): Promise<void> {
     const [parent, name] = await this.#split(path)
-    await this.fs.mkdir(ctx, parent, name)
+    await this.fs.mkdir(by, parent, name, mode)
+  }
+
+  async symlink(path: string, target: string): Promise<void> {
+    const [parent, name] = await this.#split(path)
+    await this.fs.symlink(ctx, parent, name, target)
+  }
+
+  async readlink(path: string): Promise<string> {
+    return this.fs.readlink(ctx, await this.node(path))
+  }
+
+  async mknod(path: string, mode: number, rdev = 0): Promise<void> {
+    const [parent, name] = await this.#split(path)
+    await this.fs.mknod(ctx, parent, name, mode, rdev)
+  }
+
+  async setxattr(path: string, name: string, value: string | Uint8Array, flags = 0): Promise<void> {
+    const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
+    await this.fs.setxattr(ctx, await this.node(path), name, bytes, flags)
+  }
+
+  async getxattr(path: string, name: string): Promise<string> {
+    return new TextDecoder().decode(await this.fs.getxattr(ctx, await this.node(path), name))
+  }
+
+  async listxattr(path: string): Promise<readonly string[]> {
+    return this.fs.listxattr(ctx, await this.node(path))
+  }
+
+  async removexattr(path: string, name: string): Promise<void> {
+    await this.fs.removexattr(ctx, await this.node(path), name)
   }
 
   async unlink(path: string): Promise<void> {

@@ -200,6 +200,7 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect(new TextDecoder().decode(await file.readAll())).toBe('still gone!')
     await file.close()
     expect(await guest.names('/')).toEqual([])
+    await fs.syncfs()
     expect((await storage.outside.list('/')).filter(entry => entry.path() !== '/')).toEqual([])
   })
 
@@ -268,7 +269,12 @@ describe.each(SCHEMES)('on %s', scheme => {
   })
 
   it('refuses modes, owners and times that it cannot keep, and accepts those that are so already', async () => {
+    await fs.close()
+    fs = new OpendalFs(storage.operator, { scheme, attrs: 'none' })
+    guest = new Guest(fs)
     await guest.put('f', 'x')
+    await expect(guest.symlink('l', 'f')).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(guest.setxattr('f', 'user.a', 'v')).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
     await expect(guest.setattr('f', { mode: 0o100755 })).rejects.toMatchObject({ code: 'EPERM' })
     await expect(guest.setattr('f', { uid: 7 })).rejects.toMatchObject({ code: 'EPERM' })
     await expect(guest.setattr('f', { mtime: { sec: 5, nsec: 0 } })).rejects.toMatchObject({ code: 'EPERM' })
