@@ -125,7 +125,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
       socket: endpoint.kind === 'path' ? endpoint.path : `fd ${endpoint.fd}`,
       access: readOnly ? 'read-only' : 'read-write',
     })
-    announceLimits(log, storage, capability)
+    announceLimits(log, storage, capability, settings.files.attrs)
     log.status(LISTENING)
     const signal = await Promise.race([signals.first, visit.over])
     log.info('ending', signal === undefined ? { because: '--once' } : { because: signal })
@@ -153,11 +153,21 @@ class FirstVisit {
   }
 }
 
-function announceLimits(log: Log, storage: Storage, capability: Capability): void {
+function announceLimits(
+  log: Log,
+  storage: Storage,
+  capability: Capability,
+  attrs: FileSettings['attrs'],
+): void {
   const { service } = storage
   if (!capability.write) log.warn(`${service.name} cannot write: the share is read-only`)
   else if (!capability.delete) log.warn(`${service.name} cannot delete: removing a file fails`)
-  if (!capability.list) log.warn(`${service.name} cannot list: the guest sees only names that it asks for`)
+  if (!capability.list)
+    log.warn(
+      attrs === 'none'
+        ? `${service.name} cannot list: the guest sees only names that it asks for`
+        : `${service.name} cannot list: what others have put there is found by name only`,
+    )
   if (service.volatile) log.warn(`${service.name} is ${service.summary}`)
 }
 

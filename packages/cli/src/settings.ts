@@ -32,6 +32,7 @@ export interface FileSettings {
   readonly gid: number
   readonly fileMode: number
   readonly dirMode: number
+  readonly attrs: 'sidecar' | 'none'
   readonly attrTtlMs: number
   readonly entryTtlMs: number
   readonly cacheBytes: number
@@ -67,6 +68,7 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
       gid: values.gid,
       fileMode: values['file-mode'],
       dirMode: values['dir-mode'],
+      attrs: values.attrs,
       attrTtlMs: values['attr-ttl'],
       entryTtlMs: values['entry-ttl'],
       cacheBytes: values['cache-size'],

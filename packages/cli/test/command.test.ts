@@ -36,6 +36,7 @@ describe('the command line of serve', () => {
         gid: 0,
         fileMode: 0o644,
         dirMode: 0o755,
+        attrs: 'sidecar',
         attrTtlMs: 1000,
         entryTtlMs: 1000,
         cacheBytes: 2 ** 28,
