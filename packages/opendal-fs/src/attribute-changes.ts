@@ -45,7 +45,7 @@ export class AttributeChanges {
       if (change.mtime === 'now') changed = this.#touch(inode) || changed
     }
     // Without a handle no close will follow that would publish it.
-    if (changed && change.fh === undefined) await this.#publisher.publish(inode)
+    if (changed && change.fh === undefined) await this.#publisher.settle(inode)
   }
 
   #resize(inode: Inode, { size, killSuidgid }: SetattrChange): boolean {

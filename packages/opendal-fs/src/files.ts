@@ -13,6 +13,7 @@ import {
 } from '@ovfs/fuse-proto'
 import type { Handles, OpenFile } from './handles.ts'
 import { FOREVER, type Inode } from './inode.ts'
+import type { NameJournal } from './name-journal.ts'
 import type { Settings } from './options.ts'
 import type { Publisher } from './publication.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -35,12 +36,14 @@ export class Files {
   readonly #handles: Handles
   readonly #publisher: Publisher
   readonly #settings: Settings
+  readonly #journal: NameJournal
 
-  constructor(tree: Tree, handles: Handles, publisher: Publisher, settings: Settings) {
+  constructor(tree: Tree, handles: Handles, publisher: Publisher, settings: Settings, journal: NameJournal) {
     this.#tree = tree
     this.#handles = handles
     this.#publisher = publisher
     this.#settings = settings
+    this.#journal = journal
   }
 
   /** Close-to-open: what another host had published before this open is what this open shows. */
@@ -175,17 +178,19 @@ export class Files {
   /** At every close(2). A reader's close does not publish what a writer is in the middle of. */
   flush(fh: FileHandle): Awaitable<void> {
     const handle = this.#handles.file(fh)
-    return handle.writable ? this.#publish(handle) : requireKept(handle)
+    if (!handle.writable) return requireKept(handle)
+    return this.#kept(handle, () => this.#publisher.settle(handle.inode))
   }
 
   fsync(fh: FileHandle): Awaitable<void> {
-    return this.#publish(this.#handles.file(fh))
+    const handle = this.#handles.file(fh)
+    return this.#kept(handle, () => this.#publisher.publish(handle.inode))
   }
 
-  #publish(handle: OpenFile): Awaitable<void> {
+  /** A handle's bytes may be lost while it waits for another's publication of the same file. */
+  #kept(handle: OpenFile, publish: () => Awaitable<void>): Awaitable<void> {
     requireKept(handle)
-    // It may be lost while this waits for somebody else's publication of the same file.
-    return this.#publisher.publish(handle.inode)?.then(() => requireKept(handle))
+    return publish()?.then(() => requireKept(handle))
   }
 
   release(fh: FileHandle): Awaitable<void> {
@@ -195,14 +200,14 @@ export class Files {
   /** To be called when a handle of the file has been closed. */
   closed(inode: Inode): Awaitable<void> {
     if (inode.opens > 0) return undefined
-    if (!inode.removed) return this.#publisher.publish(inode) ?? this.#tree.table.drop(inode)
+    if (!inode.removed) return this.#publisher.settle(inode) ?? this.#tree.table.drop(inode)
     const file = inode.file!
     const { detachedKey } = file
     file.detachedKey = undefined
     this.#publisher.discard(inode)
     this.#tree.dropContent(inode)
     this.#tree.table.drop(inode)
-    return detachedKey === undefined ? undefined : this.#tree.storage.delete(detachedKey)
+    return detachedKey === undefined ? undefined : this.#journal.deleteAside(this.#tree.storage, detachedKey)
   }
 }
 

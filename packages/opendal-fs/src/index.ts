@@ -1,4 +1,7 @@
 export { ConflictError } from './conflict.ts'
 export { OpendalFs } from './opendal-fs.ts'
 export type { OpendalFsOptions } from './options.ts'
+export type { Conflict, ReplayReport } from './replay.ts'
+export { StateError, type StateErrorCode } from './state-error.ts'
+export { StateFolder } from './state-folder.ts'
 export { StorageError, type StorageErrorKind } from './storage-error.ts'

@@ -8,6 +8,7 @@ import type { DirtyFile } from './dirty-file.ts'
 import type { OpenFile } from './handles.ts'
 import type { Listing } from './listing.ts'
 import { Mutex } from './locks.ts'
+import type { SavedFile } from './saved-files.ts'
 import type { Sidecar } from './sidecar.ts'
 import type { ObjectInfo } from './storage.ts'
 import type { Time } from './time.ts'
@@ -162,6 +163,8 @@ export class FileState {
   content: Content | undefined
   /** Changes that the storage does not have. */
   dirty: DirtyFile | undefined
+  /** What of them the host's disk has, where the journal knows of it. */
+  saved: SavedFile | undefined
   /** The key of a file that was removed while open, where the storage still holds it under another name. */
   detachedKey: string | undefined
   /** The version that the guest's page cache holds: the one of the last open. */

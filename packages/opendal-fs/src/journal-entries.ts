@@ -37,12 +37,16 @@ export interface MoveEntry {
   readonly from: string
   /** Ends with a slash, as `from` does, if it is a directory. */
   readonly to: string
-  /** Of a file; null for a directory. */
+  /** False for a file that the storage does not have: what lies at `from` is only what it has replaced, and goes. */
+  readonly published: boolean
+  /** What lay at `from` before; null for a directory. */
   readonly source: Version
   /** What lay at `to` before. */
   readonly target: Version
-  /** Where the old target was put aside because it was open, if it was. */
+  /** Where the old target was put because it was open, if it was. */
   readonly aside: string | null
+  /** File entries of the old target, which go with it. */
+  readonly drops: readonly string[]
 }
 
 /** An object that is being deleted. */
@@ -50,6 +54,10 @@ export interface RemovalEntry {
   readonly kind: 'removal'
   readonly key: string
   readonly version: Version
+  /** Where the object was put because it was open, if it was. */
+  readonly aside: string | null
+  /** The file's own entries, which go with it. */
+  readonly drops: readonly string[]
 }
 
 /** A removed file that is still open, under a name that nobody sees. */
@@ -84,9 +92,16 @@ type Fields = Readonly<Record<string, unknown>>
 const ENTRY_CHECKS: Readonly<Record<string, (value: Fields) => boolean>> = {
   file: ({ key, content, replaces, mayBe }) =>
     isKey(key) && isContent(content) && isVersion(replaces) && Array.isArray(mayBe) && mayBe.every(isContent),
-  move: ({ from, to, source, target, aside }) =>
-    isKey(from) && isKey(to) && isVersion(source) && isVersion(target) && (aside === null || isKey(aside)),
-  removal: ({ key, version }) => isKey(key) && isVersion(version),
+  move: ({ from, to, published, source, target, aside, drops }) =>
+    isKey(from) &&
+    isKey(to) &&
+    typeof published === 'boolean' &&
+    isVersion(source) &&
+    isVersion(target) &&
+    isKeyOrNull(aside) &&
+    isList(drops),
+  removal: ({ key, version, aside, drops }) =>
+    isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops),
   aside: ({ key }) => isKey(key),
 }
 
@@ -95,6 +110,14 @@ function isKey(value: unknown): value is string {
   return (
     typeof value === 'string' && value !== '' && value.split('/').every(part => part !== '..' && part !== '.')
   )
+}
+
+function isKeyOrNull(value: unknown): boolean {
+  return value === null || isKey(value)
+}
+
+function isList(value: unknown): boolean {
+  return Array.isArray(value) && value.every(item => typeof item === 'string')
 }
 
 function isContent(value: unknown): boolean {
@@ -106,8 +129,9 @@ function isContent(value: unknown): boolean {
 }
 
 function isRange(value: unknown, size: number): boolean {
-  if (!Array.isArray(value) || value.length !== 2 || !value.every(isOffset)) return false
-  return value[0] < value[1] && value[1] <= size
+  if (!Array.isArray(value) || value.length !== 2) return false
+  const [start, end] = value
+  return isOffset(start) && isOffset(end) && start < end && end <= size
 }
 
 function isVersion(value: unknown): boolean {

@@ -4,8 +4,10 @@
 import { FsError } from '@ovfs/fuse-proto'
 import type { Creator } from './attributes.ts'
 import { FOREVER, type Inode } from './inode.ts'
+import { versionOf } from './journal-entries.ts'
 import { DIRECTORY_MARKER, SIDECAR } from './key-names.ts'
 import type { SharedLock } from './locks.ts'
+import type { NameJournal } from './name-journal.ts'
 import type { Publisher } from './publication.ts'
 import { StorageError } from './storage-error.ts'
 import { now } from './time.ts'
@@ -15,11 +17,13 @@ export class Namespace {
   readonly #tree: Tree
   readonly #publisher: Publisher
   readonly #names: SharedLock
+  readonly #journal: NameJournal
 
-  constructor(tree: Tree, publisher: Publisher, names: SharedLock) {
+  constructor(tree: Tree, publisher: Publisher, names: SharedLock, journal: NameJournal) {
     this.#tree = tree
     this.#publisher = publisher
     this.#names = names
+    this.#journal = journal
   }
 
   /** A new, empty file that the storage hears of when it is published. The name must be free. */
@@ -101,11 +105,26 @@ export class Namespace {
       await inode.file.lock.run(async () => {
         if (inode.parent !== parent || inode.name !== name) throw new FsError('ENOENT')
         await this.keepParent(parent)
-        const key = this.#tree.key(inode)
-        if (!(await this.preserve(inode)) && inode.file!.exists) await this.#tree.storage.delete(key)
-        this.forgetName(inode)
+        await this.#removeFile(inode)
       })
     })
+  }
+
+  async #removeFile(inode: Inode): Promise<void> {
+    const file = inode.file!
+    const key = this.#tree.key(inode)
+    const aside = this.asideFor(inode)
+    const drops = this.#journal.entriesOf(inode)
+    const work = async () => {
+      await this.preserve(inode, aside)
+      if (aside === undefined && file.exists) await this.#tree.storage.delete(key)
+      this.forgetName(inode)
+    }
+    // One step of the storage happens or not, without a word of ours.
+    if (drops.length === 0 && aside === undefined) return work()
+    const version = file.exists ? versionOf(file.info ?? file.replaced) : null
+    const entry = { kind: 'removal', key, version, aside: aside ?? null, drops } as const
+    await this.#journal.during(entry, work, () => this.#journal.aside(inode))
   }
 
   /** An inode's name is gone for good. */
@@ -120,23 +139,34 @@ export class Namespace {
     this.#tree.table.remove(inode)
   }
 
-  /**
-   * Keeps the bytes of an open file that is about to lose its object. True if the object is gone from its key by that. To
-   * be called with the file's lock held.
-   */
-  async preserve(inode: Inode): Promise<boolean> {
-    const file = inode.file!
-    if (inode.opens === 0 || !file.exists || file.info === undefined) return false
+  /** The key for the object of an open file that is about to lose its name; undefined if its bytes have to be copied here. */
+  asideFor(inode: Inode): string | undefined {
     const { storage, names } = this.#tree
-    if (storage.capability.rename) {
-      const key = this.#tree.key(inode)
-      const aside = key.slice(0, key.lastIndexOf('/') + 1) + names.temporary()
-      await storage.rename(key, aside)
-      file.detachedKey = aside
-      return true
+    if (!isNeeded(inode) || !storage.capability.rename) return undefined
+    const key = this.#tree.key(inode)
+    return key.slice(0, key.lastIndexOf('/') + 1) + names.temporary()
+  }
+
+  /**
+   * Keeps the bytes of an open file that is about to lose its object. To be called with the file's lock held.
+   * @param aside where the object goes, as `asideFor` said
+   */
+  async preserve(inode: Inode, aside: string | undefined): Promise<void> {
+    if (aside !== undefined) {
+      await this.#tree.storage.rename(this.#tree.key(inode), aside)
+      inode.file!.detachedKey = aside
+    } else if (isNeeded(inode)) {
+      await this.#publisher.dirty(inode).detach()
     }
-    await this.#publisher.dirty(inode).detach()
-    return false
+  }
+
+  /** The file keeps its name after all. */
+  async restore(inode: Inode): Promise<void> {
+    const file = inode.file!
+    const { detachedKey } = file
+    if (detachedKey === undefined || inode.removed) return
+    file.detachedKey = undefined
+    await this.#tree.storage.rename(detachedKey, this.#tree.key(inode))
   }
 
   /** On services where a directory is no more than a part of keys, it must not vanish with its last child. */
@@ -191,4 +221,10 @@ export class Namespace {
       await storage.delete(key)
     }
   }
+}
+
+/** True if somebody may read bytes that only the storage has. */
+function isNeeded(inode: Inode): boolean {
+  const { exists, info } = inode.file!
+  return inode.opens > 0 && exists && info !== undefined
 }

@@ -37,10 +37,13 @@ import { type Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inode.ts'
 import { InodeTable } from './inode-table.ts'
 import { KeyNames } from './key-names.ts'
 import { SharedLock } from './locks.ts'
+import { NameJournal } from './name-journal.ts'
 import { Namespace } from './namespace.ts'
 import { type OpendalFsOptions, type Settings, settingsOf } from './options.ts'
 import { Publisher } from './publication.ts'
 import { Renamer } from './rename.ts'
+import { Replay, type ReplayReport } from './replay.ts'
+import { SavedFiles } from './saved-files.ts'
 import { StagingBudget } from './staging-store.ts'
 import { Storage } from './storage.ts'
 import { Tree } from './tree.ts'
@@ -87,20 +90,40 @@ export class OpendalFs implements FuseHandler {
       names,
     )
     this.#handles = new Handles(settings.maxHandles)
-    this.#publisher = new Publisher(this.#tree, staging, names, settings)
-    this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings)
+    const { state } = settings
+    const saved = state === undefined ? undefined : new SavedFiles(state, this.#tree, settings.onError)
+    const journal = new NameJournal(state?.journal, saved)
+    this.#publisher = new Publisher(this.#tree, staging, names, settings, saved)
+    this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings, journal)
     this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files)
     this.#directories = new Directories(this.#tree, this.#handles, settings)
-    this.#namespace = new Namespace(this.#tree, this.#publisher, names)
-    this.#renamer = new Renamer(this.#tree, this.#namespace, names)
+    this.#namespace = new Namespace(this.#tree, this.#publisher, names, journal)
+    this.#renamer = new Renamer(this.#tree, this.#namespace, names, journal)
     this.#attributes = new AttributeChanges(this.#tree, this.#publisher, this.#files)
     this.#xattrs = new ExtendedAttributes(this.#tree)
   }
 
-  /** Publishes what is not published yet. Nothing may be asked of the file system afterwards. */
+  /**
+   * Finishes what the journal of an earlier file system says. To be called before anything is asked of this one; if it
+   * rejects, the journal still has it all.
+   */
+  async replay(): Promise<ReplayReport | undefined> {
+    const { state } = this.#settings
+    if (state === undefined || this.#storage.readOnly) return undefined
+    return new Replay(state, this.#storage, this.#tree.names).run()
+  }
+
+  /**
+   * Publishes what is not published yet; what cannot be is left to the journal if there is one. Nothing may be asked of the
+   * file system afterwards.
+   */
   async close(): Promise<void> {
-    await this.destroy()
-    this.#clock.stop()
+    try {
+      await this.destroy()
+    } finally {
+      await this.#publisher.saveAll()
+      this.#clock.stop()
+    }
   }
 
   /** Paths of the files that hold data which is not in the storage, sorted. Allowed after `close` too. */
@@ -245,7 +268,7 @@ export class OpendalFs implements FuseHandler {
     // Nobody will close it.
     const entry = this.#entry(inode)
     try {
-      await this.#publisher.publish(inode)
+      await this.#publisher.settle(inode)
     } catch (error) {
       inode.lookups--
       this.#namespace.forgetName(inode)

@@ -2,6 +2,7 @@
 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { StateFolder } from './state-folder.ts'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */
@@ -36,6 +37,10 @@ export interface OpendalFsOptions {
   readonly recoveryDir?: string
   /** How much of the staging folder may be used, in bytes; a write beyond it fails with ENOSPC. Default 64 GiB. */
   readonly stagingBytes?: number
+  /** An open folder for what must survive the process; it stays open until the file system is closed. Default none. */
+  readonly state?: StateFolder
+  /** Close returns once the state folder has the data; the storage gets it a moment later. Needs `state`. Default false. */
+  readonly writeBack?: boolean
   /** The longest that one storage operation may take, in milliseconds; default 30 s. */
   readonly timeoutMs?: number
   /** Refuse every change; default false. */
@@ -51,7 +56,7 @@ export interface OpendalFsOptions {
   readonly onError?: (error: Error) => void
 }
 
-export type Settings = Required<OpendalFsOptions>
+export type Settings = Required<Omit<OpendalFsOptions, 'state'>> & { readonly state: StateFolder | undefined }
 
 export function settingsOf(options: OpendalFsOptions): Settings {
   return {
@@ -66,7 +71,12 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),
     cacheBytes: options.cacheBytes ?? 256 << 20,
     stagingDir: options.stagingDir ?? tmpdir(),
-    recoveryDir: options.recoveryDir ?? join(options.stagingDir ?? tmpdir(), 'ovfs-recovery'),
+    recoveryDir:
+      options.recoveryDir ??
+      options.state?.recoveryPath ??
+      join(options.stagingDir ?? tmpdir(), 'ovfs-recovery'),
+    state: options.state,
+    writeBack: options.writeBack ?? false,
     stagingBytes: options.stagingBytes ?? 2 ** 36,
     timeoutMs: options.timeoutMs ?? 30_000,
     readOnly: options.readOnly ?? false,

@@ -7,13 +7,16 @@ import { type ConflictError, isSameContent, keepLoser, mayBeVersion } from './co
 import { DirtyFile, type Mark } from './dirty-file.ts'
 import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
-import { replaceByCopy, replaceObject } from './object-replacement.ts'
+import { type PartSource, replaceByCopy, replaceObject } from './object-replacement.ts'
 import type { Settings } from './options.ts'
+import { isSaved, type SavedFiles, type SavedPublication } from './saved-files.ts'
 import type { StagingBudget } from './staging-store.ts'
+import { StateError } from './state-error.ts'
 import type { ObjectInfo, WriteCondition } from './storage.ts'
 import { isVersionLost, StorageError } from './storage-error.ts'
 import { compareTimes } from './time.ts'
 import type { Tree } from './tree.ts'
+import { WriteBack } from './write-back.ts'
 
 /** Each holds up to one request's bytes. */
 const CONCURRENT_PUBLICATIONS = 8
@@ -31,6 +34,10 @@ export class Publisher {
   /** Moving a directory excludes publishing below it. */
   readonly #names: SharedLock
   readonly #settings: Pick<Settings, 'recoveryDir' | 'onError'>
+  /** What the host's disk has of files, if there is a folder for it. */
+  readonly #saved: SavedFiles | undefined
+  /** Set if closes do not wait for the storage. */
+  readonly #writeBack: WriteBack | undefined
   readonly #pending = new Set<Inode>()
   readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
 
@@ -38,8 +45,13 @@ export class Publisher {
     tree: Tree,
     budget: StagingBudget,
     names: SharedLock,
-    settings: Pick<Settings, 'recoveryDir' | 'onError'>,
+    settings: Pick<Settings, 'recoveryDir' | 'onError' | 'writeBack'>,
+    saved?: SavedFiles,
   ) {
+    this.#saved = saved
+    if (settings.writeBack && saved !== undefined) {
+      this.#writeBack = new WriteBack(saved, inode => this.#publishSaved(inode))
+    }
     this.#tree = tree
     this.#budget = budget
     this.#names = names
@@ -79,7 +91,40 @@ export class Publisher {
     const file = inode.file
     if (file?.dirty === undefined) return undefined
     if (inode.removed) return undefined
-    return this.#names.shared(() => file.lock.run(() => this.#slots.run(() => this.#publish(inode))))
+    return this.#inTurn(inode, async () => {
+      // What goes out is what the journal knows, or a replay would take it for somebody else's.
+      if (this.#writeBack !== undefined) await this.#saved?.save(inode).catch(this.#settings.onError)
+      await this.#publish(inode, this.#writeBack === undefined || isSaved(inode))
+    })
+  }
+
+  /** Settles once a close may be acknowledged: as `publish`, or, with write-back, once the host's disk has it. */
+  settle(inode: Inode): undefined | Promise<void> {
+    if (this.#writeBack === undefined) return this.publish(inode)
+    return this.#writeBack.settle(inode)?.catch(error => {
+      // A full disk: then the storage has to take it now.
+      if (error instanceof StateError) return this.publish(inode)
+      throw error
+    })
+  }
+
+  async #publishSaved(inode: Inode): Promise<void> {
+    if (inode.file!.saved === undefined) return
+    await this.#inTurn(inode, async () => {
+      if (inode.file!.saved !== undefined) await this.#publish(inode, true)
+    })
+  }
+
+  /** Saves what could not be published, where there is a folder for it: the next daemon publishes it. */
+  async saveAll(): Promise<void> {
+    this.#writeBack?.stop()
+    const unsaved = [...this.#pending].filter(inode => !inode.removed)
+    await Promise.all(unsaved.map(async inode => this.#saved?.save(inode)))
+    await this.#saved?.settled()
+  }
+
+  #inTurn(inode: Inode, task: () => Promise<void>): Promise<void> {
+    return this.#names.shared(() => inode.file!.lock.run(() => this.#slots.run(task)))
   }
 
   /** Paths of the files that hold data which the storage does not have, as the guest names them. */
@@ -111,9 +156,12 @@ export class Publisher {
     file.dirty?.close()
     file.dirty = undefined
     this.#pending.delete(inode)
+    this.#saved?.forget(inode)
+    this.#writeBack?.forget(inode)
   }
 
-  async #publish(inode: Inode): Promise<void> {
+  /** @param asSaved publishes what the host's disk has, if it has something, and not what was written since */
+  async #publish(inode: Inode, asSaved: boolean): Promise<void> {
     const file = inode.file!
     const { dirty } = file
     if (dirty === undefined || inode.removed) return
@@ -122,30 +170,34 @@ export class Publisher {
     await this.#tree.attributes.announce(inode)
     const expected = file.info ?? file.replaced
     const found = await storage.stat(key)
-    if (!mayBeVersion(expected, found)) return this.#settleConflict(inode, dirty, found)
-    const snapshot = { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
+    if (!mayBeVersion(expected, found) && !(await this.#saved?.isOurs(inode, found))) {
+      return this.#settleConflict(inode, dirty, found)
+    }
+    const saved = asSaved ? this.#saved?.publication(inode, found) : undefined
+    const snapshot = saved ?? { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
     try {
       const condition = { etag: found?.etag, absent: found === undefined }
-      const bytes = await this.#replace(key, dirty, snapshot.size, condition)
+      const bytes = await this.#replace(key, saved?.source ?? dirty, snapshot.size, condition)
       if (bytes === 'lost') return await this.#settleConflict(inode, dirty, await storage.stat(key))
       // The bytes are there: if their version cannot be learned now, the next look will tell it.
       const info = await storage.stat(key).catch(() => undefined)
-      this.#published(inode, dirty, snapshot, info, bytes)
+      await this.#published(inode, dirty, snapshot, info, bytes, saved)
     } finally {
-      dirty.release(snapshot.mark)
+      if (saved === undefined) dirty.release(snapshot.mark)
+      else await this.#saved?.attempted(inode)
     }
   }
 
   /** The bytes if they were few enough to be held at once; `lost` if the service found another version than the expected. */
   async #replace(
     key: string,
-    dirty: DirtyFile,
+    source: PartSource,
     size: number,
     condition: WriteCondition,
   ): Promise<Uint8Array | undefined | 'lost'> {
     const { storage, names } = this.#tree
     try {
-      return await replaceObject(storage, names, key, dirty, size, condition)
+      return await replaceObject(storage, names, key, source, size, condition)
     } catch (error) {
       // Somebody else was faster, or an earlier attempt of our own, whose answer we did not get.
       if (isVersionLost(error)) return 'lost'
@@ -153,13 +205,14 @@ export class Publisher {
     }
   }
 
-  #published(
+  async #published(
     inode: Inode,
     dirty: DirtyFile,
     { mark, changes, size }: Snapshot,
     info: ObjectInfo | undefined,
     bytes?: Uint8Array,
-  ): void {
+    saved?: SavedPublication,
+  ): Promise<void> {
     const file = inode.file!
     file.exists = true
     file.replaced = undefined
@@ -170,10 +223,12 @@ export class Publisher {
     // The guest wrote these bytes: its page cache is this version's.
     file.seenByGuest = content
     inode.epoch++
+    const crossedOut = saved === undefined ? undefined : this.#saved?.published(inode, saved)
     if (dirty.changes !== changes || dirty.writing) {
       // Written to meanwhile: those changes now stand on what has just been published.
       dirty.rebase(content, mark)
-      return
+      if (saved === undefined) this.#saved?.forget(inode)
+      return crossedOut
     }
     this.discard(inode)
     // The times that the guest has seen, not those at which the service got the bytes.
@@ -182,6 +237,7 @@ export class Publisher {
     this.#tree.apply(inode, file.info)
     if (info === undefined) inode.attrUntil = 0
     this.#tree.table.drop(inode)
+    return crossedOut
   }
 
   /**
@@ -193,8 +249,7 @@ export class Publisher {
     const snapshot = { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
     try {
       if (found !== undefined && (await this.#isSame(inode, found, dirty, snapshot.size))) {
-        this.#published(inode, dirty, snapshot, found)
-        return
+        return await this.#published(inode, dirty, snapshot, found)
       }
     } finally {
       dirty.release(snapshot.mark)

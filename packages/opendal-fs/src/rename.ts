@@ -3,25 +3,26 @@
 
 import { FsError, RENAME_NOREPLACE } from '@ovfs/fuse-proto'
 import type { Inode } from './inode.ts'
-import { forEachConcurrently, type SharedLock } from './locks.ts'
+import { type MoveEntry, versionOf } from './journal-entries.ts'
+import type { Change } from './journal-record.ts'
+import type { SharedLock } from './locks.ts'
+import type { NameJournal } from './name-journal.ts'
 import type { Namespace } from './namespace.ts'
-import type { ListedObject, Storage } from './storage.ts'
+import { moveDirectory, moveObject } from './object-moves.ts'
 import { now } from './time.ts'
 import type { Tree } from './tree.ts'
-
-const CONCURRENT_MOVES = 16
-/** Services that move a directory, with everything in it, in one step. */
-const MOVES_DIRECTORIES: ReadonlySet<string> = new Set(['fs'])
 
 export class Renamer {
   readonly #tree: Tree
   readonly #namespace: Namespace
   readonly #names: SharedLock
+  readonly #journal: NameJournal
 
-  constructor(tree: Tree, namespace: Namespace, names: SharedLock) {
+  constructor(tree: Tree, namespace: Namespace, names: SharedLock, journal: NameJournal) {
     this.#tree = tree
     this.#namespace = namespace
     this.#names = names
+    this.#journal = journal
   }
 
   async rename(parent: Inode, name: string, newParent: Inode, newName: string, flags: number): Promise<void> {
@@ -70,9 +71,11 @@ export class Renamer {
     const from = this.#tree.key(source)
     const segment = this.#tree.names.toSegment(newName)
     const to = this.#tree.key(newParent) + segment
-    const targetStays = target?.file?.exists === true && !(await this.#namespace.preserve(target))
     const { info } = file
-    await attributes.moving(source, newParent, segment, async () => {
+    const aside = target === undefined ? undefined : this.#namespace.asideFor(target)
+    const targetStays = target?.file?.exists === true && aside === undefined
+    const below = target?.file?.info ?? target?.file?.replaced
+    const inStorage = async () => {
       if (info !== undefined) {
         await this.#namespace.keepParent(parent)
         await moveObject(storage, from, to, info.size)
@@ -84,12 +87,42 @@ export class Renamer {
       const replaces = source.kind === 'special'
       if (targetStays && replaces) await storage.delete(to)
       file.exists = targetStays && !replaces
-      file.replaced = file.exists ? (target?.file?.info ?? target?.file?.replaced) : undefined
-    })
-    if (target !== undefined) this.#namespace.forgetName(target)
-    this.#move(source, newParent, newName)
-    if (file.info !== undefined) await this.#takeNewVersion(source, to)
+      file.replaced = file.exists ? below : undefined
+    }
+    const work = async () => {
+      if (target !== undefined) await this.#namespace.preserve(target, aside)
+      try {
+        await attributes.moving(source, newParent, segment, inStorage)
+      } catch (error) {
+        if (target !== undefined) await this.#namespace.restore(target)
+        throw error
+      }
+      if (target !== undefined) this.#namespace.forgetName(target)
+      this.#move(source, newParent, newName)
+      this.#journal.rebased(source)
+      if (file.info !== undefined) await this.#takeNewVersion(source, to)
+    }
+    const drops = this.#journal.entriesOf(target)
+    const entry: MoveEntry = {
+      kind: 'move',
+      from,
+      to,
+      published: info !== undefined,
+      source: file.exists ? versionOf(info ?? file.replaced) : null,
+      target: target?.file?.exists === true ? versionOf(below) : null,
+      aside: aside ?? null,
+      drops,
+    }
+    const saved = [...this.#journal.entriesOf(source), ...drops]
+    if (entry.source === null && entry.target === null && saved.length === 0) await work()
+    else await this.#journal.during(entry, work, () => this.#moved(source, target))
     this.#tree.table.drop(source)
+  }
+
+  /** What the journal says from now on. */
+  #moved(source: Inode, target?: Inode): Change[] {
+    for (const inode of filesWithin(source)) this.#journal.rebased(inode)
+    return [...this.#journal.renamed(source), ...this.#journal.aside(target)]
   }
 
   /** The bytes are the same; the storage may know them by another version now. */
@@ -131,16 +164,28 @@ export class Renamer {
     const from = this.#tree.key(source)
     const segment = this.#tree.names.toSegment(newName)
     const to = `${this.#tree.key(newParent)}${segment}/`
-    await attributes.moving(source, newParent, segment, async () => {
-      if (MOVES_DIRECTORIES.has(storage.scheme)) {
-        await storage.rename(from.slice(0, -1), to.slice(0, -1))
-      } else {
+    const entry: MoveEntry = {
+      kind: 'move',
+      from,
+      to,
+      published: true,
+      source: null,
+      target: null,
+      aside: null,
+      drops: [],
+    }
+    const work = async () => {
+      await attributes.moving(source, newParent, segment, async () => {
         await this.#namespace.keepParent(parent)
-        await moveTree(storage, from, to)
+        await moveDirectory(storage, from, to)
+      })
+      this.#move(source, newParent, newName)
+      this.#unpin(source)
+      for (const inode of filesWithin(source)) {
+        if (inode.file!.dirty !== undefined) await this.#takeNewVersion(inode, this.#tree.key(inode))
       }
-    })
-    this.#move(source, newParent, newName)
-    this.#unpin(source)
+    }
+    await this.#journal.during(entry, work, () => this.#moved(source))
     this.#tree.table.drop(source)
   }
 
@@ -171,61 +216,7 @@ export class Renamer {
   }
 }
 
-/** Replaces what is at `to`. */
-async function moveObject(storage: Storage, from: string, to: string, size: number): Promise<void> {
-  if (storage.capability.rename) {
-    await storage.rename(from, to)
-    return
-  }
-  await copyObject(storage, from, to, size)
-  await storage.delete(from)
-}
-
-async function copyObject(storage: Storage, from: string, to: string, size: number): Promise<void> {
-  if (storage.capability.copy) {
-    await storage.copy(from, to)
-  } else if (storage.capability.writeCanMulti) {
-    await storage.writeStream(to, size, readParts(storage, from, size))
-  } else {
-    await storage.write(to, size === 0 ? new Uint8Array(0) : await storage.read(from, 0, size))
-  }
-}
-
-async function* readParts(storage: Storage, key: string, size: number): AsyncGenerator<Uint8Array> {
-  const partBytes = storage.partBytes(size)
-  for (let at = 0; at < size; at += partBytes)
-    yield await storage.read(key, at, Math.min(partBytes, size - at))
-}
-
-/** Copies everything, and only then deletes what was copied: a failure in between leaves the source whole. */
-async function moveTree(storage: Storage, from: string, to: string): Promise<void> {
-  const directories = ['']
-  const files: { path: string; object: ListedObject }[] = []
-  for (const directory of directories) {
-    for (const object of await storage.list(from + directory)) {
-      const path = directory + object.segment
-      if (object.kind === 'directory') directories.push(`${path}/`)
-      else files.push({ path, object })
-    }
-  }
-  if (storage.capability.createDir) {
-    for (const directory of directories) await storage.createDirectory(to + directory)
-  }
-  const copied: string[] = []
-  try {
-    await forEachConcurrently(files, CONCURRENT_MOVES, async ({ path, object }) => {
-      const size = object.info?.size ?? (await storage.stat(from + path))?.size
-      if (size === undefined) return
-      await copyObject(storage, from + path, to + path, size)
-      copied.push(path)
-    })
-  } catch (error) {
-    // The error to report is the one that was there first; what cannot be cleaned up is a copy too many, not one too few.
-    await forEachConcurrently(copied, CONCURRENT_MOVES, path => storage.delete(to + path)).catch(
-      () => undefined,
-    )
-    throw error
-  }
-  await forEachConcurrently(copied, CONCURRENT_MOVES, path => storage.delete(from + path))
-  for (const directory of directories.reverse()) await storage.delete(from + directory)
+function* filesWithin(inode: Inode): Generator<Inode> {
+  if (inode.file !== undefined) yield inode
+  for (const child of inode.directory?.children.values() ?? []) yield* filesWithin(child)
 }

@@ -4,7 +4,8 @@
 import { constants } from 'node:fs'
 import { copyFile, type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { DirtyFile, FileSink } from './dirty-file.ts'
+import type { DirtyFile } from './dirty-file.ts'
+import { Gathered } from './gathered.ts'
 import type { SavedContent } from './journal-entries.ts'
 import type { PartSource } from './object-replacement.ts'
 import { StateError, toStateError } from './state-error.ts'
@@ -19,17 +20,18 @@ export async function saveContent(dirty: DirtyFile, folder: string): Promise<Sav
   const name = crypto.randomUUID()
   const { size, mtime } = dirty
   const pieces = [...dirty.pieces()]
-  const written = pieces.filter(([, , from]) => from === 'written').map(([start, end]) => [start, end] as const)
+  const written = pieces
+    .filter(([, , from]) => from === 'written')
+    .map(([start, end]) => [start, end] as const)
   const base = pieces.filter(([, , from]) => from === 'base').map(([start, end]) => [start, end] as const)
   let file: FileHandle | undefined
   try {
     file = await open(join(folder, name), 'wx', 0o600)
-    const buffer = new Buffered(Math.min(STEP, size))
     for (const [start, end] of written) {
       for (let at = start; at < end; at += STEP) {
-        buffer.clear()
-        await dirty.read(at, Math.min(at + STEP, end), buffer)
-        await writeFully(file, buffer.bytes, at)
+        const piece = new Gathered(Math.min(STEP, end - at))
+        await dirty.read(at, at + piece.room, piece)
+        await writeFully(file, piece.data, at)
       }
     }
     await file.datasync()
@@ -141,34 +143,5 @@ async function readFully(file: FileHandle, bytes: Uint8Array, position: number):
     const { bytesRead } = await file.read(bytes, done, bytes.byteLength - done, position + done)
     if (bytesRead === 0) throw new StateError('UNUSABLE', 'a saved file is shorter than the journal says')
     done += bytesRead
-  }
-}
-
-class Buffered implements FileSink {
-  readonly #buffer: Uint8Array
-  #length = 0
-
-  constructor(capacity: number) {
-    this.#buffer = new Uint8Array(capacity)
-  }
-
-  get bytes(): Uint8Array {
-    return this.#buffer.subarray(0, this.#length)
-  }
-
-  clear(): void {
-    this.#length = 0
-  }
-
-  write(source: Uint8Array, offset = 0, length = source.byteLength - offset): number {
-    this.#buffer.set(source.subarray(offset, offset + length), this.#length)
-    this.#length += length
-    return length
-  }
-
-  fill(length: number): number {
-    this.#buffer.fill(0, this.#length, this.#length + length)
-    this.#length += length
-    return length
   }
 }
