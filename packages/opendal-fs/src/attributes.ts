@@ -146,7 +146,7 @@ export class Attributes {
     if (inherits && inode.directory !== undefined) attr.mode |= S_ISGID
     attr.uid = creator.uid
     attr.gid = inherits ? parent.attr.gid : creator.gid
-    this.record(inode, true)
+    if (inode.kind === 'special' || !this.#isStandard(inode)) this.record(inode, true)
   }
 
   /** Linux clears setuid, setgid and file capabilities when somebody writes or gives the file away. */
@@ -283,6 +283,12 @@ export class Attributes {
   }
 
   // Entries
+
+  #isStandard({ attr, directory }: Inode): boolean {
+    const { uid, gid, fileMode, dirMode } = this.#settings
+    const mode = directory === undefined ? fileMode : dirMode
+    return (attr.mode & PERMISSIONS) === mode && attr.uid === uid && attr.gid === gid
+  }
 
   #standardMode(inode: Inode): number {
     return inode.directory === undefined ? this.#settings.fileMode : this.#settings.dirMode

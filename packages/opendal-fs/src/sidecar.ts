@@ -129,18 +129,19 @@ export class Sidecar {
     }
   }
 
-  #take(info: ObjectInfo | undefined, entries: Entries): void {
+  #take(info: ObjectInfo | undefined, entries: Entries, damage?: FsError): void {
     this.#info = info
     this.#stored = entries
-    this.#damage = undefined
+    this.#damage = damage
   }
 
   /** What somebody else has put there, or what is left of ours, is reported and left alone. */
   #refuse(info: ObjectInfo, reason: string): void {
-    this.#take(info, new Map())
     const key = JSON.stringify(this.#directoryKey() + SIDECAR)
-    this.#damage = new FsError('EIO', `${key} cannot be used to keep attributes: ${reason}`)
-    this.#storage.report(this.#damage)
+    const damage = new FsError('EIO', `${key} cannot be used to keep attributes: ${reason}`)
+    // Once, though it is read again and again where the service cannot tell versions apart.
+    if (this.#damage?.message !== damage.message) this.#storage.report(damage)
+    this.#take(info, new Map(), damage)
   }
 
   /** Settles once the storage has all changes made before the call. */
@@ -154,11 +155,14 @@ export class Sidecar {
   }
 
   async #write(): Promise<void> {
+    const { urgent } = this
     this.urgent = false
     const writing = new Map(this.#changes)
     try {
       for (let attempt = 1; ; attempt++) {
         await this.read()
+        // Times are not worth an error: that the object is damaged has been reported.
+        if (this.#damage !== undefined && !urgent) break
         this.requireWritable()
         const merged = merge(this.#stored, writing)
         if (merged === undefined) break
