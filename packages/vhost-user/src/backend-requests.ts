@@ -6,6 +6,7 @@ import type { VhostUserDevice } from './device.ts'
 import { DirtyLogging } from './dirty-logging.ts'
 import { VhostUserError } from './errors.ts'
 import { hasProtocolFeature, VHOST_F_LOG_ALL, VHOST_USER_F_PROTOCOL_FEATURES } from './features.ts'
+import { createInflightRegion, InflightRegion } from './inflight-region.ts'
 import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { offeredProtocolFeatures } from './offered-features.ts'
@@ -23,7 +24,18 @@ export type RequestHandlers = {
   readonly [N in FrontendRequest]?: (
     payload: PayloadOf<N>,
     fds: ReceivedFds,
-  ) => MaybeLater<[ReplyOf<N>] extends [undefined] ? void : ReplyOf<N>>
+  ) => MaybeLater<[ReplyOf<N>] extends [undefined] ? void : ReplyOf<N> | ReplyWithFds<ReplyOf<N>>>
+}
+
+/** A reply that descriptors go with; they are closed once sent. */
+export class ReplyWithFds<R> {
+  readonly value: R
+  readonly fds: readonly number[]
+
+  constructor(value: R, fds: readonly number[]) {
+    this.value = value
+    this.fds = fds
+  }
 }
 
 /** The state that requests work on; lives as long as the connection. */
@@ -38,6 +50,7 @@ export class BackendState {
   #status = 0n
   #owned = false
   #channel: BackendChannel | undefined
+  #inflight: InflightRegion | undefined
 
   constructor(device: VhostUserDevice, report: (error: VhostUserError) => void) {
     this.device = device
@@ -61,6 +74,8 @@ export class BackendState {
       // under its hands.
       await this.#resetDevice()
       this.#log.clear()
+      this.#inflight?.unmap()
+      this.#inflight = undefined
       await this.regions.clear()
     } finally {
       for (const ring of this.rings) ring.close()
@@ -72,6 +87,10 @@ export class BackendState {
   async close(): Promise<void> {
     this.#closeChannel()
     await this.endSession()
+  }
+
+  #inflightBytes(size: number): number {
+    return this.device.inflightBytes?.(size) ?? 0
   }
 
   #closeChannel(): void {
@@ -129,6 +148,7 @@ export class BackendState {
     for (const ring of this.rings) ring.silence()
     await this.#resetDevice()
     for (const ring of this.rings) ring.reset()
+    this.#inflight?.clear()
     this.#features &= VHOST_USER_F_PROTOCOL_FEATURES
     this.#log.switch(false)
     this.#status = 0n
@@ -265,6 +285,21 @@ export class BackendState {
     },
 
     REM_MEM_REG: ({ region }) => this.regions.remove(region),
+
+    GET_INFLIGHT_FD: asked => {
+      const { description, fd } = createInflightRegion(asked, size => this.#inflightBytes(size))
+      return new ReplyWithFds(description, [fd])
+    },
+
+    SET_INFLIGHT_FD: (description, fds) => {
+      if (this.rings.some(ring => ring.running)) {
+        throw new VhostUserError('BAD_RING', 'a record of buffers in flight comes while rings run')
+      }
+      const region = new InflightRegion(description, fds.peek(), size => this.#inflightBytes(size))
+      for (const ring of this.rings) ring.setInflight(region)
+      this.#inflight?.unmap()
+      this.#inflight = region
+    },
 
     SET_STATUS: status => {
       if (status > 0xffn)

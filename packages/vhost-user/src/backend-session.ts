@@ -2,7 +2,7 @@
 // answers in order. What the peer gets wrong is answered if it asked for an answer, and else ends the session: there is no
 // other way to tell it. What the device cannot do is answered or reported, and the session goes on.
 
-import { BackendState } from './backend-requests.ts'
+import { BackendState, ReplyWithFds } from './backend-requests.ts'
 import { Connection, type Message } from './connection.ts'
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
@@ -18,6 +18,7 @@ import {
 import { reasonWithheld } from './offered-features.ts'
 import { u64Payload } from './payloads.ts'
 import type { ReceivedFds } from './received-fds.ts'
+import { closeFd } from './sys/libc.ts'
 
 export interface BackendSessionOptions {
   /** A connected Unix stream socket; the session owns it. */
@@ -134,10 +135,22 @@ export class BackendSession {
   }
 
   #answer(name: FrontendRequest, needReply: boolean, value: unknown): void {
+    if (value instanceof ReplyWithFds) {
+      try {
+        this.#send(name, needReply, value.value, value.fds)
+      } finally {
+        for (const fd of value.fds) closeFd(fd)
+      }
+    } else {
+      this.#send(name, needReply, value, [])
+    }
+  }
+
+  #send(name: FrontendRequest, needReply: boolean, value: unknown, fds: readonly number[]): void {
     if (this.#connection.closed) return
     const { id, reply }: AnyRequestRow = FRONTEND_REQUESTS[name]
     // REPLY_ACK: a request that is always answered gets that answer and no acknowledgement besides.
-    if (reply) this.#connection.send(id, REPLY_FLAGS, reply.encode(value))
+    if (reply) this.#connection.send(id, REPLY_FLAGS, reply.encode(value), fds)
     else if (needReply) this.#connection.send(id, REPLY_FLAGS, SUCCESS)
   }
 

@@ -29,6 +29,12 @@ export interface RingConfig {
   readonly usedAddress: number
   /** Next index in the available ring to process. */
   readonly base: number
+  /**
+   * Shared memory that outlives this process, `inflightBytes(size)` of it, for the device's record of buffers in flight. If it is
+   * not all zero, it is the record of a predecessor, from which the ring goes on; `base` means nothing then. It may be touched
+   * until the ring has stopped or the device is reset, and its contents are untrusted.
+   */
+  readonly inflight?: Uint8Array
 }
 
 /** The device's configuration space, as the driver sees it. */
@@ -113,6 +119,8 @@ export interface VhostUserDevice {
    * while rings run, and holds for rings that start later. After it returns, or after a reset, the area of before may vanish.
    */
   setLog?(area: DirtyLogArea | undefined): void
+  /** INFLIGHT_SHMFD: bytes that the record of one ring of that size takes, a multiple of 64. */
+  inflightBytes?(size: number): number
   /** BACKEND_REQ: the front-end listens from now on, or no more. Also survives `reset`. */
   connectFrontend?(channel: FrontendChannel | undefined): void
 }

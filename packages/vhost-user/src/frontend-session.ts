@@ -1,7 +1,7 @@
 // The front-end role: what a virtual machine monitor does, without the virtual machine. Sends one request at a time and
 // checks every answer against the request's row. Memory and rings are laid by the caller; see frontend-memory.ts.
 
-import { Connection, type Message } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { VhostUserError } from './errors.ts'
 import {
   hasProtocolFeature,
@@ -11,32 +11,13 @@ import {
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from './features.ts'
 import { type ChannelHandlers, serveChannel } from './frontend-channel.ts'
+import { type RawReply, RequestExchange } from './frontend-exchange.ts'
 import type { FrontendLog } from './frontend-log.ts'
 import type { FrontendMemory, FrontendRegion } from './frontend-memory.ts'
 import { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
-import {
-  type AnyRequestRow,
-  FLAG_NEED_REPLY,
-  FLAG_REPLY,
-  FLAG_VERSION,
-  FRONTEND_REQUESTS,
-  type FrontendRequest,
-  type Gate,
-  type PayloadOf,
-  type ReplyOf,
-} from './messages.ts'
-import { u64Payload } from './payloads.ts'
+import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { closeFd, NativeBuffer } from './sys/libc.ts'
 import { connectSocket, createSocketPair } from './sys/unix-socket.ts'
-
-/** A message of the back-end, undecoded. */
-export interface RawReply {
-  readonly request: number
-  readonly flags: number
-  readonly payload: Uint8Array
-  /** How many descriptors came with it; they are closed. */
-  readonly fdCount: number
-}
 
 export interface Negotiated {
   /** Features in use, VHOST_USER_F_PROTOCOL_FEATURES included. */
@@ -62,38 +43,33 @@ const DEFAULT_PROTOCOL_FEATURES: readonly ProtocolFeature[] = [
   'RESET_DEVICE',
   'STATUS',
   'LOG_SHMFD',
+  'INFLIGHT_SHMFD',
   'CONFIG',
   'BACKEND_REQ',
 ]
 
 /** VHOST_MEMORY_BASELINE_NREGIONS: what a back-end takes without CONFIGURE_MEM_SLOTS. */
 const BASELINE_SLOTS = 8
-const REPLY_FLAGS = FLAG_VERSION | FLAG_REPLY
 
-interface Waiter {
-  resolve(reply: RawReply): void
-  reject(error: unknown): void
+/** Memory of a back-end for what is in flight, kept by the front-end for its successor. */
+export interface InflightMemory extends PayloadOf<'SET_INFLIGHT_FD'> {
+  /** Owned by the caller of `createInflight`. */
+  readonly fd: number
 }
 
 export class FrontendSession {
-  readonly #connection: Connection
-  readonly #waiters: Waiter[] = []
+  readonly #exchange: RequestExchange
   readonly #rings = new Map<FrontendRing, RingLayout>()
   #channel: Connection | undefined
   #regions: readonly (FrontendRegion & { readonly fd: number })[] = []
   #features = 0n
   #protocolFeatures = 0n
-  /** The request before; requests take turns. */
-  #turn: Promise<unknown> = Promise.resolve()
-  #ended: { readonly error: unknown } | undefined
 
   /** Owns the connected socket from now on. */
   constructor(fd: number) {
-    this.#connection = new Connection(fd, {
-      readsWhileSending: true,
-      message: message => this.#receive(message),
-      ended: error =>
-        this.#end(error ?? new VhostUserError('PEER_CLOSED', 'the back-end closed the connection')),
+    this.#exchange = new RequestExchange(fd, {
+      isNegotiated: gate => this.isNegotiated(gate),
+      ended: () => this.#release(),
     })
   }
 
@@ -104,7 +80,7 @@ export class FrontendSession {
 
   /** Why the connection is over; `undefined` while it is not. */
   get endedBy(): unknown {
-    return this.#ended?.error
+    return this.#exchange.endedBy
   }
 
   /** What a monitor does when it creates the device, and the choice of features. */
@@ -143,7 +119,7 @@ export class FrontendSession {
   async openChannel(handlers: ChannelHandlers): Promise<void> {
     const [mine, theirs] = createSocketPair()
     this.#channel?.close()
-    this.#channel = serveChannel(mine, handlers, error => error && this.#end(error))
+    this.#channel = serveChannel(mine, handlers, error => error && this.#exchange.end(error))
     try {
       await this.request('SET_BACKEND_REQ_FD', undefined, [theirs])
     } finally {
@@ -185,7 +161,7 @@ export class FrontendSession {
   /** Hands a ring over to the device and enables it. The ring lies in announced memory. */
   async startRing(layout: RingLayout, callbacks: Partial<RingCallbacks> = {}): Promise<FrontendRing> {
     const { index } = layout
-    const ring = new FrontendRing(index, { failed: error => this.#end(error), ...callbacks })
+    const ring = new FrontendRing(index, { failed: error => this.#exchange.end(error), ...callbacks })
     try {
       await this.request('SET_VRING_NUM', { index, num: layout.size })
       await this.request('SET_VRING_BASE', { index, num: layout.base ?? 0 })
@@ -210,6 +186,20 @@ export class FrontendSession {
     this.#rings.delete(ring)
     ring.close()
     return num
+  }
+
+  /** Lets the back-end make memory for what is in flight in rings of at most that size. Needs INFLIGHT_SHMFD. */
+  async createInflight(numQueues: number, queueSize: number): Promise<InflightMemory> {
+    const asked = { mmapSize: 0, mmapOffset: 0, numQueues, queueSize }
+    const { reply, fds } = await this.requestWithFds('GET_INFLIGHT_FD', asked)
+    if (fds[0] === undefined)
+      throw new VhostUserError('REFUSED', 'the back-end keeps no record of what is in flight')
+    return { ...reply, fd: fds[0] }
+  }
+
+  /** From now on rings start with this memory, which may hold what a predecessor of the back-end left. */
+  async useInflight({ fd, ...description }: InflightMemory): Promise<void> {
+    await this.request('SET_INFLIGHT_FD', description, [fd])
   }
 
   /** From now on the back-end marks in the log what it writes; takes the place of another log. Needs LOG_SHMFD. */
@@ -260,67 +250,45 @@ export class FrontendSession {
       ? [payload?: undefined, fds?: readonly number[]]
       : [payload: PayloadOf<N>, fds?: readonly number[]]
   ): Promise<ReplyOf<N>> {
-    const row: AnyRequestRow = FRONTEND_REQUESTS[name]
-    const answer = this.#turn.then(() => this.#exchange(name, row, payload, fds))
-    this.#turn = answer.catch(() => undefined)
-    return answer as Promise<ReplyOf<N>>
+    return this.#exchange.request(name, payload, fds) as Promise<ReplyOf<N>>
+  }
+
+  /** The same for a request whose reply brings descriptors, which are the caller's. */
+  async requestWithFds<N extends FrontendRequest>(
+    name: N,
+    payload: PayloadOf<N>,
+    fds?: readonly number[],
+  ): Promise<{ readonly reply: ReplyOf<N>; readonly fds: readonly number[] }> {
+    const kept: number[] = []
+    try {
+      const reply = await this.#exchange.request(name, payload, fds, received => kept.push(...received))
+      return { reply: reply as ReplyOf<N>, fds: kept }
+    } catch (error) {
+      for (const fd of kept) closeFd(fd)
+      throw error
+    }
   }
 
   /** Sends any message, answered or not; what comes back is for `reply`. For tests of back-ends. */
   sendMessage(request: number, flags: number, payload: Uint8Array, fds: readonly number[] = []): void {
-    this.#requireOpen()
-    this.#connection.send(request, flags, payload, fds)
+    this.#exchange.send(request, flags, payload, fds)
   }
 
   /** Sends any bytes. For tests of back-ends. */
   sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
-    this.#requireOpen()
     const data = new NativeBuffer(bytes.byteLength)
     data.bytes.set(bytes)
-    this.#connection.sendBytes(data, fds)
+    this.#exchange.sendBytes(data, fds)
   }
 
   /** The next message of the back-end that no request waits for. */
   reply(): Promise<RawReply> {
-    if (this.#ended) return Promise.reject(this.#ended.error)
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }))
+    return this.#exchange.reply()
   }
 
   /** Leaves at once, as a monitor does that is killed. Rings are closed; memory stays the caller's. */
   close(): void {
-    this.#connection.close()
-    this.#end(new VhostUserError('CLOSED', 'the session was closed'))
-  }
-
-  async #exchange(name: FrontendRequest, row: AnyRequestRow, payload: unknown, fds: readonly number[] = []) {
-    this.#requireOpen()
-    if (row.gate && !this.isNegotiated(row.gate)) {
-      throw new VhostUserError('NOT_NEGOTIATED', `${name} needs ${row.gate}, which was not negotiated`)
-    }
-    const wantsAck = row.reply === undefined && this.isNegotiated('REPLY_ACK')
-    const flags = FLAG_VERSION | (wantsAck ? FLAG_NEED_REPLY : 0)
-    this.#connection.send(row.id, flags, row.payload.encode(payload), fds)
-    if (row.reply) return this.#decode(name, row, row.reply.decode, await this.reply())
-    if (!wantsAck) return undefined
-    const result = this.#decode(name, row, u64Payload.decode, await this.reply())
-    if (result !== 0n) throw new VhostUserError('REFUSED', `the back-end refused ${name} with ${result}`)
-    return undefined
-  }
-
-  #decode<T>(name: FrontendRequest, row: AnyRequestRow, decode: (view: DataView) => T, reply: RawReply): T {
-    if (reply.request !== row.id || reply.flags !== REPLY_FLAGS) {
-      const got = `request ${reply.request} with flags 0x${reply.flags.toString(16)}`
-      throw new VhostUserError('BAD_REPLY', `${name} was answered with ${got}`)
-    }
-    const [min, max] = row.replyFds.count(undefined)
-    if (reply.fdCount < min || reply.fdCount > max) {
-      throw new VhostUserError('BAD_REPLY', `${name} was answered with ${reply.fdCount} descriptors`)
-    }
-    try {
-      return decode(new DataView(reply.payload.buffer, reply.payload.byteOffset, reply.payload.byteLength))
-    } catch (cause) {
-      throw new VhostUserError('BAD_REPLY', `the answer to ${name} makes no sense`, { cause })
-    }
+    this.#exchange.end(new VhostUserError('CLOSED', 'the session was closed'))
   }
 
   #sendTable(regions: readonly (FrontendRegion & { readonly fd: number })[]): Promise<undefined> {
@@ -331,26 +299,9 @@ export class FrontendSession {
     )
   }
 
-  #receive({ request, flags, payload, fds }: Message): void {
-    const waiter = this.#waiters.shift()
-    if (!waiter) {
-      throw new VhostUserError('BAD_REPLY', `the back-end sent message ${request} without being asked`)
-    }
-    const bytes = new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength).slice()
-    waiter.resolve({ request, flags, payload: bytes, fdCount: fds.count })
-  }
-
-  #requireOpen(): void {
-    if (this.#ended) throw this.#ended.error
-  }
-
-  #end(error: unknown): void {
-    if (this.#ended) return
-    this.#ended = { error }
-    this.#connection.close()
+  #release(): void {
     this.#channel?.close()
     for (const ring of this.#rings.keys()) ring.close()
     this.#rings.clear()
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
   }
 }

@@ -18,10 +18,16 @@ export {
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from './features.ts'
 export type { ChannelHandlers } from './frontend-channel.ts'
+export type { RawReply } from './frontend-exchange.ts'
 export { FrontendLog } from './frontend-log.ts'
 export { FrontendMemory, type FrontendRegion, type RegionLayout } from './frontend-memory.ts'
 export { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
-export { FrontendSession, type HandshakeOptions, type Negotiated, type RawReply } from './frontend-session.ts'
+export {
+  FrontendSession,
+  type HandshakeOptions,
+  type InflightMemory,
+  type Negotiated,
+} from './frontend-session.ts'
 export {
   BACKEND_REQUESTS,
   type BackendRequest,

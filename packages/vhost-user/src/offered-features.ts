@@ -19,11 +19,11 @@ export const DEVICE_FEATURES = {
   LOG_SHMFD: 'setLog',
   CONFIG: 'config',
   BACKEND_REQ: 'connectFrontend',
+  INFLIGHT_SHMFD: 'inflightBytes',
 } as const satisfies Partial<Record<ProtocolFeature, keyof VhostUserDevice>>
 
 /** Why a feature is never offered. */
 export const WITHHELD = {
-  INFLIGHT_SHMFD: 'not yet',
   DEVICE_STATE: 'not yet',
   RARP: 'for network devices only',
   MTU: 'for network devices only',

@@ -22,6 +22,11 @@ export class ReceivedFds {
     return fd
   }
 
+  /** All that are not taken yet; the caller owns and closes them. */
+  takeAll(): number[] {
+    return this.#fds.splice(0)
+  }
+
   /** The first that is not taken yet, lent until `close`. */
   peek(at = 0): number {
     const fd = this.#fds[at]

@@ -4,6 +4,7 @@
 
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
+import type { InflightRegion } from './inflight-region.ts'
 import { drainEventFd, signalEventFd } from './sys/eventfd.ts'
 import { FdPoll, requirePollable } from './sys/fd-poll.ts'
 import { closeFd, setNonBlocking } from './sys/libc.ts'
@@ -31,6 +32,7 @@ export class Vring {
   #size = 0
   #base = 0
   #addresses: RingAddresses | undefined
+  #inflight: InflightRegion | undefined
   #started = false
   #enabled = false
   /** The device has been told to run the ring. */
@@ -85,6 +87,11 @@ export class Vring {
     this.#addresses = addresses
     // After a refusal the front-end may be halfway through configuring the ring anew: its kick comes last.
     if (!this.#refused) this.#update()
+  }
+
+  /** Memory for the record of buffers in flight, from the next start on. */
+  setInflight(region: InflightRegion | undefined): void {
+    this.#inflight = region
   }
 
   /** Takes the kick descriptor over and starts the ring; without one the ring is looked at from time to time. */
@@ -186,6 +193,7 @@ export class Vring {
     this.reset()
     this.#size = 0
     this.#addresses = undefined
+    this.#inflight = undefined
     this.#callFd = replaceFd(this.#callFd, undefined)
     this.#errFd = replaceFd(this.#errFd, undefined)
   }
@@ -193,7 +201,9 @@ export class Vring {
   #update(): void {
     if (this.#running || !this.#started || !this.#enabled || this.#size === 0 || !this.#addresses) return
     const { index } = this
-    const ring = { index, size: this.#size, base: this.#base, ...this.#addresses }
+    const inflight = this.#inflight?.record(index, this.#size)
+    const where = { index, size: this.#size, base: this.#base, ...this.#addresses }
+    const ring = inflight ? { ...where, inflight } : where
     const notify = () => this.#notify()
     try {
       this.#device.startRing(ring, notify, cause => this.#fail(cause))

@@ -9,6 +9,7 @@ import {
   DeviceQueue,
   DirtyLog,
   GuestMemory,
+  inflightRingBytes,
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '@ovfs/virtqueue'
@@ -87,6 +88,10 @@ export class VirtioFsDevice implements VhostUserDevice {
     })
     queue.setLog(this.#log, this.#logArea?.usedRings[ring.index])
     this.#queues[ring.index] = queue
+  }
+
+  inflightBytes(size: number): number {
+    return inflightRingBytes(size)
   }
 
   setLog(area: DirtyLogArea | undefined): void {
