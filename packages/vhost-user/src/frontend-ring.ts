@@ -70,6 +70,11 @@ export class FrontendRing {
     return this.#broken
   }
 
+  /** The ring was stopped, or its session is over: no call will come any more. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   /** Tells the device that there are available buffers. One system call. */
   kick(): void {
     signalEventFd(this.kickFd)

@@ -221,7 +221,8 @@ export class VirtioFsDriver {
       const seen = frontend.calls
       do queue.collect((head, written) => this.#finish(queue, head, written))
       while (queue.broken === undefined && queue.enableInterrupts())
-      if (this.#failure !== undefined) return
+      // A ring that was stopped has returned everything before.
+      if (this.#failure !== undefined || (frontend.closed && this.session.endedBy === undefined)) return
       if (queue.broken !== undefined) return this.#fail(queue.broken)
       await frontend.called(seen)
       if (this.session.endedBy !== undefined) return this.#fail(this.session.endedBy)
