@@ -3,6 +3,7 @@
 
 import { BackendChannel } from './backend-channel.ts'
 import type { VhostUserDevice } from './device.ts'
+import { StateTransfers } from './device-state.ts'
 import { DirtyLogging } from './dirty-logging.ts'
 import { VhostUserError } from './errors.ts'
 import { hasProtocolFeature, VHOST_F_LOG_ALL, VHOST_USER_F_PROTOCOL_FEATURES } from './features.ts'
@@ -15,6 +16,9 @@ import type { ReceivedFds } from './received-fds.ts'
 import { Vring } from './vring.ts'
 
 const VHOST_VRING_F_LOG = 1
+/** Back-end state transfer: the low byte is an error, bit 8 says that the front-end's descriptor is used. */
+const STATE_NO_FD = 0x100n
+const STATE_ERROR = 1n
 /** VHOST_SET_CONFIG_TYPE_MIGRATION */
 const CONFIG_FLAG_MIGRATION = 1
 
@@ -44,6 +48,7 @@ export class BackendState {
   readonly regions: MemoryRegions
   readonly rings: readonly Vring[]
   readonly #log: DirtyLogging
+  readonly #state: StateTransfers
   readonly #report: (error: VhostUserError) => void
   #features = 0n
   #protocolFeatures = 0n
@@ -57,6 +62,7 @@ export class BackendState {
     this.#report = report
     this.regions = new MemoryRegions(device, report as (error: unknown) => void)
     this.#log = new DirtyLogging(device, report)
+    this.#state = new StateTransfers(device, report)
     this.rings = Array.from({ length: device.queueCount }, (_, i) => new Vring(i, device, report))
   }
 
@@ -69,6 +75,7 @@ export class BackendState {
   /** A second SET_OWNER on a connection, or its end: nothing of the session is left, only what was negotiated before it. */
   async endSession(): Promise<void> {
     for (const ring of this.rings) ring.silence()
+    this.#state.cancel()
     try {
       // The device may use guest memory until its promise settles. If it fails, the mappings stay: better leaked than gone
       // under its hands.
@@ -144,10 +151,10 @@ export class BackendState {
     }
   }
 
-  async #driverReset(): Promise<void> {
+  async #driverReset(keepsBases = false): Promise<void> {
     for (const ring of this.rings) ring.silence()
     await this.#resetDevice()
-    for (const ring of this.rings) ring.reset()
+    for (const ring of this.rings) ring.reset(keepsBases)
     this.#inflight?.clear()
     this.#features &= VHOST_USER_F_PROTOCOL_FEATURES
     this.#log.switch(false)
@@ -301,11 +308,28 @@ export class BackendState {
       this.#inflight = region
     },
 
+    SET_DEVICE_STATE_FD: (request, fds) => {
+      try {
+        if (this.rings.some(ring => ring.running)) {
+          throw new VhostUserError('BAD_RING', 'the device state is asked for while rings run')
+        }
+        this.#state.begin(request, () => fds.take())
+        return STATE_NO_FD
+      } catch (error) {
+        if (!(error instanceof VhostUserError)) throw error
+        this.#report(error)
+        return STATE_NO_FD | STATE_ERROR
+      }
+    },
+
+    CHECK_DEVICE_STATE: () => this.#state.check().then(succeeded => (succeeded ? 0n : STATE_ERROR)),
+
     SET_STATUS: status => {
       if (status > 0xffn)
         throw new VhostUserError('BAD_PAYLOAD', `device status ${status} is more than a byte`)
-      // virtio 1.2, 2.1: writing 0 resets the device.
-      if (status === 0n) return this.#driverReset()
+      // virtio 1.2, 2.1: writing 0 resets the device. QEMU 7.2 does so at each stop of a disk, before it asks where the rings
+      // stand, and goes on from there: what the device has taken is finished, and the answer stays true.
+      if (status === 0n) return this.drainRings().then(() => this.#driverReset(true))
       this.#status = status
     },
 

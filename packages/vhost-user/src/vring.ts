@@ -169,12 +169,15 @@ export class Vring {
     throw new VhostUserError('DEVICE_LOST', `ring ${this.index} could not be stopped`, { cause })
   }
 
-  /** The device has been reset. Call and err descriptors stay: a front-end sets them once, before the first reset. */
-  reset(): void {
+  /**
+   * The device has been reset. Call and err descriptors stay: a front-end sets them once, before the first reset. The base
+   * stays too if it is to be asked for yet.
+   */
+  reset(keepsBase = false): void {
     this.#stopListening()
     this.#kickFd = replaceFd(this.#kickFd, undefined)
     this.#stopping = undefined
-    this.#base = 0
+    if (!keepsBase) this.#base = 0
     this.#started = false
     this.#enabled = false
     this.#running = false

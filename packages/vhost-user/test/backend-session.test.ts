@@ -136,7 +136,10 @@ describe('a reset device', () => {
     device.log.length = 0
     await reset(session)
     await reset(session)
-    expect(device.log).toEqual(['reset', 'add 0x0', 'add 0x100000000', 'reset', 'add 0x0', 'add 0x100000000'])
+    expect(device.log.filter(line => line !== 'stop 1')).toEqual([
+      ...['reset', 'add 0x0', 'add 0x100000000'],
+      ...['reset', 'add 0x0', 'add 0x100000000'],
+    ])
     const kicks = device.kicks[1]
     ring.kick()
     await session.setFeatures(0x1_7000_0000n)
@@ -144,6 +147,19 @@ describe('a reset device', () => {
     expect(device.kicks[1]).toBe(kicks)
     await session.startRing(RING)
     expect(device.log.slice(-2)).toEqual(['features 0x130000000', 'start 1 base 0'])
+  })
+
+  test('by a status of 0 has finished what it took, and still tells where its ring stands', async () => {
+    const { device, connect } = serve()
+    const session = connect()
+    await session.handshake()
+    await session.addMemory(guestMemory())
+    await session.startRing(RING)
+    device.log.length = 0
+    device.onStop = () => new Promise(resolve => setImmediate(resolve, 7))
+    await session.request('SET_STATUS', 0n)
+    expect(device.log.slice(0, 2)).toEqual(['stop 1', 'reset'])
+    expect(await session.request('GET_VRING_BASE', { index: 1, num: 0 })).toEqual({ index: 1, num: 7 })
   })
 
   test('is waited for before the reset is acknowledged', async () => {
