@@ -49,10 +49,22 @@ export class AttributeChanges {
   }
 
   #resize(inode: Inode, { size, killSuidgid }: SetattrChange): boolean {
-    if (size === undefined || size === inode.attr.size) return false
+    if (size === undefined) return false
     this.#attributes.killPrivileges(inode, killSuidgid)
+    if (size === inode.attr.size) {
+      // truncate(2) marks the times also if no byte changes.
+      if (this.#attributes.kept) this.#setModified(inode)
+      return false
+    }
     this.#files.truncate(inode, size)
     return true
+  }
+
+  #setModified(inode: Inode): void {
+    const present = now()
+    inode.setModified(present)
+    if (inode.file?.dirty !== undefined) inode.file.dirty.mtime = present
+    this.#attributes.record(inode, false)
   }
 
   #keep(inode: Inode, change: SetattrChange): void {
