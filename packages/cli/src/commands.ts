@@ -117,6 +117,18 @@ const SERVE_OPTIONS = {
     parse: sizeFrom('1M'),
     summary: 'size of the file system that df shows',
   },
+  'max-bytes': {
+    kind: 'value',
+    value: 'SIZE',
+    parse: sizeFrom('4K'),
+    summary: 'refuse to store more than this, with EDQUOT; what is there is counted first',
+  },
+  'max-files': {
+    kind: 'value',
+    value: 'N',
+    parse: wholeNumber(1, 0xffff_ffff),
+    summary: 'refuse to make more files and folders than this',
+  },
   timeout: {
     kind: 'value',
     value: 'TIME',
@@ -170,6 +182,8 @@ export const serveCommand = define({
         'cache-size',
         'staging-dir',
         'capacity',
+        'max-bytes',
+        'max-files',
       ],
     },
     { title: 'Log', options: ['log-level', 'log-format'] },

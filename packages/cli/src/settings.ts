@@ -38,6 +38,8 @@ export interface FileSettings {
   readonly cacheBytes: number
   readonly stagingDir: string | undefined
   readonly capacityBytes: number | undefined
+  readonly maxBytes: number | undefined
+  readonly maxFiles: number | undefined
 }
 
 type ServeOptions = (typeof serveCommand)['options']
@@ -74,6 +76,8 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
       cacheBytes: values['cache-size'],
       stagingDir: values['staging-dir'],
       capacityBytes: values.capacity,
+      maxBytes: values['max-bytes'],
+      maxFiles: values['max-files'],
     },
     logLevel: values['log-level'],
     logFormat: values['log-format'],

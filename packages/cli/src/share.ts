@@ -19,7 +19,7 @@ export function openShare({
   events,
 }: ShareOptions): Share {
   const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
-  const { stagingDir, capacityBytes, entryTtlMs, ...settings } = files
+  const { stagingDir, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
   const fs = new OpendalFs(operator, {
     ...settings,
     scheme: storage.service.name,
@@ -29,6 +29,8 @@ export function openShare({
     timeoutMs,
     ...(stagingDir !== undefined && { stagingDir }),
     ...(capacityBytes !== undefined && { capacityBytes }),
+    ...(maxBytes !== undefined && { maxBytes }),
+    ...(maxFiles !== undefined && { maxFiles }),
     onError: error => troubles.report(fileSystemTrouble(error, storage)),
   })
   const device = new VirtioFs({

@@ -1,7 +1,7 @@
 // What went wrong while serving, as log events: what the guest asked, what the service said, what to do. A guest can cause as
 // many failures as it likes, so there is a limit to how many a second are written.
 
-import { StorageError } from '@ovfs/opendal-fs'
+import { ConflictError, StorageError } from '@ovfs/opendal-fs'
 import type { LogFields } from './log.ts'
 import { adviceFor, readFailure } from './storage-failure.ts'
 import type { Storage } from './uri.ts'
@@ -13,6 +13,12 @@ export interface Trouble {
 
 /** What the file system reports: mostly a storage operation that failed, where the guest was told `error.code`. */
 export function fileSystemTrouble(error: Error, storage: Storage): Trouble {
+  if (error instanceof ConflictError) {
+    return {
+      message: 'a file was changed by somebody else: theirs is in the storage, what the guest wrote was kept',
+      fields: { path: error.path, errno: error.code, kept: error.kept, missing: error.missing || undefined },
+    }
+  }
   if (!(error instanceof StorageError))
     return otherTrouble('the file system failed outside of a request', error)
   const failure = error.kind === 'Deadline' ? undefined : readFailure(error.cause ?? error)

@@ -42,6 +42,8 @@ describe('the command line of serve', () => {
         cacheBytes: 2 ** 28,
         stagingDir: undefined,
         capacityBytes: undefined,
+        maxBytes: undefined,
+        maxFiles: undefined,
       },
       logLevel: 'info',
       logFormat: 'text',

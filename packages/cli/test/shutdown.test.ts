@@ -1,6 +1,6 @@
 // Ends of the real daemon while a guest has written and not closed: what is published, and what is said if it is not.
 
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ROOT_NODE } from '@ovfs/fuse-proto'
@@ -71,6 +71,19 @@ describe('a guest has written to a file that it has not closed', () => {
     expect([code, stderr.trimEnd().split(' ').at(-1)]).toEqual([0, 'ended'])
     expect(readFileSync(work.path('share/draft'))).toEqual(DATA)
     expect(readdirSync(work.path('share')).filter(name => name !== '.ovfs-attributes')).toEqual(['draft'])
+  })
+
+  it('and somebody else has made the same file: theirs stays, and the daemon says where the other bytes are', async () => {
+    mkdirSync(work.path('staging'))
+    const run = await writing(`fs://${work.path('share')}`, '--staging-dir', work.path('staging'))
+    writeFileSync(work.path('share/draft'), 'theirs')
+    run.child.kill('SIGTERM')
+    const { code, stderr } = await run.ended
+    const kept = /changed by somebody else: .* path=\/draft errno=ESTALE kept=(\S+)/.exec(stderr)?.[1]
+    expect(kept).toContain(work.path('staging/ovfs-recovery/draft.'))
+    expect(readFileSync(kept!)).toEqual(DATA)
+    expect(readFileSync(work.path('share/draft'), 'utf8')).toBe('theirs')
+    expect(code).toBe(1)
   })
 
   it('with --once the guest that goes away has it published', async () => {

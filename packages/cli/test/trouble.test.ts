@@ -1,4 +1,4 @@
-import { StorageError } from '@ovfs/opendal-fs'
+import { ConflictError, StorageError } from '@ovfs/opendal-fs'
 import { describe, expect, it } from 'vitest'
 import { processSources } from '../src/secret.ts'
 import { fileSystemTrouble, otherTrouble, type Trouble, TroubleLimit } from '../src/trouble.ts'
@@ -23,6 +23,15 @@ describe('trouble is told', () => {
       hint: expect.stringContaining('access_key_id'),
     })
     expect(JSON.stringify(fields)).not.toContain('sekrit')
+  })
+
+  it('with the file on the host that has what the guest wrote, when somebody else was faster', () => {
+    const { message, fields } = fileSystemTrouble(
+      new ConflictError('/d/f', '/var/recovery/d_f.x', 0),
+      storage,
+    )
+    expect(message).toMatch(/changed by somebody else/)
+    expect(fields).toEqual({ path: '/d/f', errno: 'ESTALE', kept: '/var/recovery/d_f.x', missing: undefined })
   })
 
   it('when the service does not answer in time', () => {

@@ -31,6 +31,7 @@ export class AttributeChanges {
     if (this.#tree.storage.readOnly) throw new FsError('EROFS')
     await this.#tree.refresh(inode)
     if (change.size !== undefined) requireRegular(inode)
+    if (change.size !== undefined) await this.#publisher.usage.ready()
     let changed = false
     if (this.#attributes.kept) {
       if (keepsNothing(change)) changed = this.#resize(inode, change)

@@ -41,6 +41,8 @@ export class FileRanges {
     if (length === 0) throw new FsError('EINVAL')
     const end = offset + length
     if (end > this.#tree.storage.largestFile) throw new FsError('EFBIG')
+    const counting = this.#publisher.usage.ready()
+    if (counting !== undefined) return counting.then(() => this.fallocate(fh, offset, length, mode))
     const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0
     const size = keepsSize ? inode.attr.size : Math.max(inode.attr.size, end)
     switch (mode & ~FALLOC_FL_KEEP_SIZE) {

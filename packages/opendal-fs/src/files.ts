@@ -146,6 +146,12 @@ export class Files {
     if (!writable) throw new FsError('EBADF')
     requireKept(handle)
     if (offset + data.byteLength > this.#tree.storage.largestFile) throw new FsError('EFBIG')
+    const growth = offset + data.byteLength - inode.attr.size
+    if (this.#publisher.usage.limited && growth > 0 && !inode.removed) {
+      const counting = this.#publisher.usage.ready()
+      if (counting !== undefined) return counting.then(() => this.write(fh, offset, data, writeFlags))
+      this.#publisher.usage.requireBytes(growth)
+    }
     if (inode.privileged)
       this.#tree.attributes.killPrivileges(inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0)
     const dirty = this.#publisher.dirty(inode)
@@ -160,8 +166,10 @@ export class Files {
     })
   }
 
+  /** To be called when the count of what there is is ready. */
   truncate(inode: Inode, size: number): void {
     if (size > this.#tree.storage.largestFile) throw new FsError('EFBIG')
+    if (!inode.removed) this.#publisher.usage.requireBytes(size - inode.attr.size)
     this.#publisher.dirty(inode).truncate(size)
     this.#publisher.showDirty(inode)
   }
@@ -169,6 +177,7 @@ export class Files {
   /** Makes [offset, end) read as zeros and the file `size` long. */
   zero(inode: Inode, offset: number, end: number, size: number): void {
     if (offset >= inode.attr.size && size === inode.attr.size) return
+    if (!inode.removed) this.#publisher.usage.requireBytes(size - inode.attr.size)
     const dirty = this.#publisher.dirty(inode)
     dirty.punch(offset, end)
     if (size > dirty.size) dirty.truncate(size)

@@ -3,7 +3,7 @@
 
 import { FsError } from '@ovfs/fuse-proto'
 import type { Creator } from './attributes.ts'
-import { FOREVER, type Inode } from './inode.ts'
+import { FOREVER, type Inode, S_IFMT, S_IFREG } from './inode.ts'
 import { versionOf } from './journal-entries.ts'
 import { DIRECTORY_MARKER, SIDECAR } from './key-names.ts'
 import type { SharedLock } from './locks.ts'
@@ -26,14 +26,16 @@ export class Namespace {
     this.#journal = journal
   }
 
-  /** A new, empty file that the storage hears of when it is published. The name must be free. */
+  /** A new, empty file that the storage hears of when it is published. The name must be free, and the usage be counted. */
   addFile(parent: Inode, name: string, creator: Creator, mode: number): Inode {
+    this.#publisher.usage.requireFile()
     const inode = this.#tree.table.add(parent, name, false)
     this.#publisher.dirty(inode).touch()
     this.#publisher.showDirty(inode)
     inode.setTime(now())
     this.#tree.nameAdded(inode)
     this.#tree.attributes.create(inode, creator, mode)
+    this.#publisher.usage.added()
     return inode
   }
 
@@ -49,6 +51,7 @@ export class Namespace {
       const { attributes } = this.#tree
       await attributes.fresh(parent)
       if (parent.directory!.children.has(name)) throw new FsError('EEXIST')
+      this.#publisher.usage.requireFile()
       const inode = this.#tree.table.add(parent, name, false)
       inode.attr.mode = node.mode
       inode.attr.rdev = node.rdev
@@ -56,6 +59,7 @@ export class Namespace {
       inode.setTime(now())
       this.#tree.nameAdded(inode)
       attributes.create(inode, creator, node.mode)
+      this.#publisher.usage.added()
       this.#tree.apply(inode, {
         kind: 'special',
         size: 0,
@@ -72,6 +76,7 @@ export class Namespace {
   async mkdir(parent: Inode, name: string, creator: Creator, mode: number): Promise<Inode> {
     return this.#names.shared(async () => {
       await this.requireFree(parent, name)
+      this.#publisher.usage.requireFile()
       const { storage, names, attributes } = this.#tree
       const segment = names.toSegment(name)
       const key = `${this.#tree.key(parent)}${segment}/`
@@ -85,6 +90,7 @@ export class Namespace {
       inode.setTime(now())
       this.#tree.nameAdded(inode)
       attributes.create(inode, creator, mode)
+      this.#publisher.usage.added()
       this.#tree.apply(inode, { kind: 'directory', size: 0, mtime: undefined, etag: undefined })
       return inode
     })
@@ -130,7 +136,10 @@ export class Namespace {
   /** An inode's name is gone for good. */
   forgetName(inode: Inode): void {
     const { parent, name } = inode
-    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    if (parent !== undefined) {
+      this.#tree.nameRemoved(parent, name)
+      this.#publisher.usage.removed((inode.attr.mode & S_IFMT) === S_IFREG ? inode.attr.size : 0)
+    }
     const { file } = inode
     if (file !== undefined && inode.opens === 0) {
       this.#publisher.discard(inode)

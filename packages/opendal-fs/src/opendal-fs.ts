@@ -16,7 +16,6 @@ import {
   type InitIn,
   type InitOptions,
   type KstatfsOut,
-  NAME_MAX,
   type NodeId,
   type OpenReply,
   type ReplyData,
@@ -28,6 +27,7 @@ import type { Operator } from 'opendal'
 import { AttributeChanges } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { CoarseClock } from './coarse-clock.ts'
+import { ConflictError } from './conflict.ts'
 import { Directories } from './directories.ts'
 import { ExtendedAttributes } from './extended-attributes.ts'
 import { FileRanges } from './file-ranges.ts'
@@ -48,8 +48,6 @@ import { StagingBudget } from './staging-store.ts'
 import { Storage } from './storage.ts'
 import { Tree } from './tree.ts'
 
-const BLOCK = 4096
-
 export class OpendalFs implements FuseHandler {
   readonly #settings: Settings
   readonly #storage: Storage
@@ -65,6 +63,9 @@ export class OpendalFs implements FuseHandler {
   readonly #renamer: Renamer
   readonly #attributes: AttributeChanges
   readonly #xattrs: ExtendedAttributes
+
+  /** A file lost its changes at the end of a session, when no guest could be told. */
+  #untold: ConflictError | undefined
 
   /** @param operator without retry or time-out layers: both are done here */
   constructor(operator: Operator, options: OpendalFsOptions) {
@@ -120,6 +121,7 @@ export class OpendalFs implements FuseHandler {
   async close(): Promise<void> {
     try {
       await this.destroy()
+      if (this.#untold !== undefined) throw this.#untold
     } finally {
       await this.#publisher.saveAll()
       this.#clock.stop()
@@ -151,6 +153,15 @@ export class OpendalFs implements FuseHandler {
   }
 
   async destroy(): Promise<void> {
+    try {
+      await this.#endSession()
+    } catch (error) {
+      if (error instanceof ConflictError) this.#untold = error
+      throw error
+    }
+  }
+
+  async #endSession(): Promise<void> {
     const inodes = this.#handles.closeAll()
     this.#directories.closeAll()
     this.#table.forgetAll()
@@ -220,6 +231,7 @@ export class OpendalFs implements FuseHandler {
   ): Promise<EntryOut> {
     if (!this.#tree.attributes.kept) throw new FsError('EPERM', 'there is no sidecar that could keep it')
     this.#tree.attributes.requireWritable(parent)
+    await this.#publisher.usage.ready()
     return this.#entry(await this.#namespace.addSpecial(parent, name, { uid, gid }, node))
   }
 
@@ -238,6 +250,7 @@ export class OpendalFs implements FuseHandler {
     flags: number,
   ): Promise<CreateReply> {
     const parent = this.#writableDirectory(parentId)
+    await this.#publisher.usage.ready()
     const existing = await this.#tree.child(parent, name)
     if (parent.removed) throw new FsError('ENOENT')
     if (existing !== undefined) {
@@ -263,6 +276,7 @@ export class OpendalFs implements FuseHandler {
     if (type === S_IFDIR || type === S_IFLNK) throw new FsError('EPERM')
     if (type !== S_IFREG && type !== 0) return this.#addSpecial(ctx, parent, name, { mode, rdev })
     const { uid, gid } = ctx
+    await this.#publisher.usage.ready()
     await this.#namespace.requireFree(parent, name)
     const inode = this.#namespace.addFile(parent, name, { uid, gid }, mode)
     // Nobody will close it.
@@ -279,6 +293,7 @@ export class OpendalFs implements FuseHandler {
 
   async mkdir({ uid, gid }: RequestContext, parentId: NodeId, name: string, mode: number): Promise<EntryOut> {
     const parent = this.#writableDirectory(parentId)
+    await this.#publisher.usage.ready()
     return this.#entry(await this.#namespace.mkdir(parent, name, { uid, gid }, mode))
   }
 
@@ -440,19 +455,8 @@ export class OpendalFs implements FuseHandler {
     await this.#tree.attributes.settleAll()
   }
 
-  /** No service says how much room there is: the user's figure, all of it free. */
-  statfs(): KstatfsOut {
-    const blocks = Math.floor(this.#settings.capacityBytes / BLOCK)
-    const files = 2 ** 32
-    return {
-      blocks,
-      bfree: blocks,
-      bavail: blocks,
-      files,
-      ffree: files - Math.min(files, this.#table.count),
-      bsize: BLOCK,
-      namelen: NAME_MAX,
-      frsize: BLOCK,
-    }
+  statfs(): Awaitable<KstatfsOut> {
+    const { usage } = this.#publisher
+    return usage.ready()?.then(() => usage.statfs(this.#table.count)) ?? usage.statfs(this.#table.count)
   }
 }

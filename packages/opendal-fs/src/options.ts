@@ -47,6 +47,10 @@ export interface OpendalFsOptions {
   readonly readOnly?: boolean
   /** The size that the file system claims to have, in bytes; default 1 PiB. */
   readonly capacityBytes?: number
+  /** What all files together may hold, in bytes; a write beyond it fails with EDQUOT. Default no limit. */
+  readonly maxBytes?: number
+  /** How many files and directories there may be; making more fails with EDQUOT. Default no limit. */
+  readonly maxFiles?: number
   /** Open files and directories at one time; default 65536. */
   readonly maxHandles?: number
   /**
@@ -81,6 +85,8 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     timeoutMs: options.timeoutMs ?? 30_000,
     readOnly: options.readOnly ?? false,
     capacityBytes: options.capacityBytes ?? 2 ** 50,
+    maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY,
+    maxFiles: options.maxFiles ?? Number.POSITIVE_INFINITY,
     maxHandles: options.maxHandles ?? 65_536,
     onError: options.onError ?? (() => undefined),
   }

@@ -16,6 +16,7 @@ import type { ObjectInfo, WriteCondition } from './storage.ts'
 import { isVersionLost, StorageError } from './storage-error.ts'
 import { compareTimes } from './time.ts'
 import type { Tree } from './tree.ts'
+import { Usage } from './usage.ts'
 import { WriteBack } from './write-back.ts'
 
 /** Each holds up to one request's bytes. */
@@ -29,6 +30,7 @@ interface Snapshot {
 }
 
 export class Publisher {
+  readonly usage: Usage
   readonly #tree: Tree
   readonly #budget: StagingBudget
   /** Moving a directory excludes publishing below it. */
@@ -41,13 +43,7 @@ export class Publisher {
   readonly #pending = new Set<Inode>()
   readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
 
-  constructor(
-    tree: Tree,
-    budget: StagingBudget,
-    names: SharedLock,
-    settings: Pick<Settings, 'recoveryDir' | 'onError' | 'writeBack'>,
-    saved?: SavedFiles,
-  ) {
+  constructor(tree: Tree, budget: StagingBudget, names: SharedLock, settings: Settings, saved?: SavedFiles) {
     this.#saved = saved
     if (settings.writeBack && saved !== undefined) {
       this.#writeBack = new WriteBack(saved, inode => this.#publishSaved(inode))
@@ -56,6 +52,7 @@ export class Publisher {
     this.#budget = budget
     this.#names = names
     this.#settings = settings
+    this.usage = new Usage(tree.storage, tree.names, settings)
   }
 
   /** The changes of a file, begun if there are none. */
@@ -81,6 +78,7 @@ export class Publisher {
     inode.epoch++
     inode.attrUntil = FOREVER
     if (inode.parent !== undefined) inode.entryUntil = FOREVER
+    if (!inode.removed) this.usage.resized(dirty.size - inode.attr.size)
     inode.setSize(dirty.size)
     if (compareTimes(dirty.mtime, { sec: inode.attr.mtime, nsec: inode.attr.mtimensec }) !== 0)
       inode.setModified(dirty.mtime)
@@ -263,6 +261,7 @@ export class Publisher {
     inode.attrUntil = 0
     inode.entryUntil = 0
     if (found?.kind === 'file') {
+      this.usage.resized(found.size - inode.attr.size)
       file.replaced = undefined
       this.#tree.apply(inode, found)
       this.#tree.table.drop(inode)
@@ -326,6 +325,8 @@ export class Publisher {
     const { size } = from.file!.info!
     const key = this.#tree.key(to)
     if (!mayBeVersion(file.info ?? file.replaced, await storage.stat(key))) return false
+    await this.usage.ready()
+    this.usage.requireBytes(size)
     const changes = file.dirty?.changes
     try {
       await replaceByCopy(storage, names, this.#tree.key(from), key, size)
@@ -343,6 +344,7 @@ export class Publisher {
     // Another version than the one that was seen here, or written to meanwhile: what is unpublished replaces the copy.
     if (file.dirty?.changes !== changes || file.dirty?.writing === true || found.size !== size) return false
     this.discard(to)
+    this.usage.resized(size - to.attr.size)
     to.attrUntil = 0
     this.#tree.apply(to, found)
     return true
