@@ -119,6 +119,15 @@ export interface VhostUserDevice {
    * while rings run, and holds for rings that start later. After it returns, or after a reset, the area of before may vanish.
    */
   setLog?(area: DirtyLogArea | undefined): void
+  /**
+   * DEVICE_STATE, together with `loadState`: everything that a device elsewhere needs to go on where this one has stopped, in a
+   * format of the device's own. All rings are stopped; if the migration fails they start again here.
+   */
+  saveState?(): Uint8Array | Promise<Uint8Array>
+  /**
+   * What `saveState` gave elsewhere. Rejects if it makes no sense: the bytes are untrusted. May come before features and memory.
+   */
+  loadState?(state: Uint8Array): void | Promise<void>
   /** INFLIGHT_SHMFD: bytes that the record of one ring of that size takes, a multiple of 64. */
   inflightBytes?(size: number): number
   /** BACKEND_REQ: the front-end listens from now on, or no more. Also survives `reset`. */

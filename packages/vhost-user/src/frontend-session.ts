@@ -16,6 +16,7 @@ import type { FrontendLog } from './frontend-log.ts'
 import type { FrontendMemory, FrontendRegion } from './frontend-memory.ts'
 import { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
+import { createPipe, StateReceiver, StateSender } from './state-transfer.ts'
 import { closeFd, NativeBuffer } from './sys/libc.ts'
 import { connectSocket, createSocketPair } from './sys/unix-socket.ts'
 
@@ -44,10 +45,13 @@ const DEFAULT_PROTOCOL_FEATURES: readonly ProtocolFeature[] = [
   'STATUS',
   'LOG_SHMFD',
   'INFLIGHT_SHMFD',
+  'DEVICE_STATE',
   'CONFIG',
   'BACKEND_REQ',
 ]
 
+const DIRECTION_SAVE = 0
+const DIRECTION_LOAD = 1
 /** VHOST_MEMORY_BASELINE_NREGIONS: what a back-end takes without CONFIGURE_MEM_SLOTS. */
 const BASELINE_SLOTS = 8
 
@@ -200,6 +204,54 @@ export class FrontendSession {
   /** From now on rings start with this memory, which may hold what a predecessor of the back-end left. */
   async useInflight({ fd, ...description }: InflightMemory): Promise<void> {
     await this.request('SET_INFLIGHT_FD', description, [fd])
+  }
+
+  /** The state of the device, whose rings are all stopped. Needs DEVICE_STATE. Throws REFUSED if the back-end fails. */
+  async saveState(): Promise<Uint8Array> {
+    const { readEnd, writeEnd } = createPipe()
+    const receiver = new StateReceiver(readEnd)
+    try {
+      await this.#transferState(DIRECTION_SAVE, writeEnd)
+    } catch (error) {
+      receiver.cancel()
+      throw error
+    }
+    const state = await receiver.done
+    await this.#checkState()
+    return state
+  }
+
+  /** Makes the device go on where another has stopped. Needs DEVICE_STATE; to be called before anything is started. */
+  async loadState(state: Uint8Array): Promise<void> {
+    const { readEnd, writeEnd } = createPipe()
+    const sender = new StateSender(writeEnd)
+    try {
+      await this.#transferState(DIRECTION_LOAD, readEnd)
+    } catch (error) {
+      sender.cancel()
+      throw error
+    }
+    sender.send(state)
+    await sender.done
+    await this.#checkState()
+  }
+
+  /** Lends the descriptor and closes it. */
+  async #transferState(direction: number, fd: number): Promise<void> {
+    try {
+      const request = { direction, phase: 0 }
+      const { reply, fds } = await this.requestWithFds('SET_DEVICE_STATE_FD', request, [fd])
+      for (const theirs of fds) closeFd(theirs)
+      // A channel of the back-end's own is allowed by the specification; nobody has been seen to want one.
+      if (reply !== 0x100n) throw new VhostUserError('REFUSED', `the device state was answered with ${reply}`)
+    } finally {
+      closeFd(fd)
+    }
+  }
+
+  async #checkState(): Promise<void> {
+    const result = await this.request('CHECK_DEVICE_STATE')
+    if (result !== 0n) throw new VhostUserError('REFUSED', `the device state failed with ${result}`)
   }
 
   /** From now on the back-end marks in the log what it writes; takes the place of another log. Needs LOG_SHMFD. */

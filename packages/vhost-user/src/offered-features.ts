@@ -20,11 +20,11 @@ export const DEVICE_FEATURES = {
   CONFIG: 'config',
   BACKEND_REQ: 'connectFrontend',
   INFLIGHT_SHMFD: 'inflightBytes',
+  DEVICE_STATE: 'saveState',
 } as const satisfies Partial<Record<ProtocolFeature, keyof VhostUserDevice>>
 
 /** Why a feature is never offered. */
 export const WITHHELD = {
-  DEVICE_STATE: 'not yet',
   RARP: 'for network devices only',
   MTU: 'for network devices only',
   CROSS_ENDIAN: 'for guests of another byte order than the host, which virtio 1.0 did away with',

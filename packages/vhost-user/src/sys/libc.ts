@@ -40,6 +40,7 @@ export const libc = {
   sendmsg: declare<[number, Address, number], number>('int64_t sendmsg(int, void *, int)'),
   read: declare<[number, Address, number], number>('int64_t read(int, void *, size_t)'),
   write: declare<[number, Address, number], number>('int64_t write(int, void *, size_t)'),
+  pipe2: declare<[Address, number], number>('int pipe2(void *, int)'),
   close: declare<[number], number>('int close(int)'),
   fcntl: declare<[number, number, number], number>('int fcntl(int, int, int)'),
   poll: declare<[Address, number, number], number>('int poll(void *, unsigned long, int)'),
