@@ -184,7 +184,8 @@ export class Directories {
     const { clock, table } = this.#tree
     const now = clock.now()
     let child = inode.directory!.children.get(entry.name)
-    if (!isFresh(child, now) && info !== undefined)
+    // With no room for another inode, the guest gets the bare name.
+    if (!isFresh(child, now) && info !== undefined && (child !== undefined || !table.isFull))
       child = this.#tree.bind(inode, entry.name, info, entry.ino)
     if (child === undefined || !isFresh(child, now)) return this.#emitName(inode, entry, next, out)
     if (out.addEntry(entry.name, this.#tree.stamp(child, now), next)) {

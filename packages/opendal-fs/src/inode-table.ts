@@ -29,6 +29,15 @@ export class InodeTable {
     return this.#inodes.size
   }
 
+  get isFull(): boolean {
+    return this.#inodes.size >= this.#settings.maxInodes
+  }
+
+  /** @throws ENFILE if the guest knows too many already: it decides by itself what to forget */
+  requireRoom(): void {
+    if (this.isFull) throw new FsError('ENFILE', `${this.#inodes.size} inodes are known to the guest`)
+  }
+
   /** @throws ESTALE if the guest cannot know the id */
   get(nodeid: NodeId): Inode {
     const inode = this.#inodes.get(nodeid)

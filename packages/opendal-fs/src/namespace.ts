@@ -29,6 +29,7 @@ export class Namespace {
   /** A new, empty file that the storage hears of when it is published. The name must be free, and the usage be counted. */
   addFile(parent: Inode, name: string, creator: Creator, mode: number): Inode {
     this.#publisher.usage.requireFile()
+    this.#tree.table.requireRoom()
     const inode = this.#tree.table.add(parent, name, false)
     this.#publisher.dirty(inode).touch()
     this.#publisher.showDirty(inode)
@@ -99,6 +100,7 @@ export class Namespace {
   /** @throws EEXIST */
   async requireFree(parent: Inode, name: string): Promise<void> {
     if (parent.removed) throw new FsError('ENOENT')
+    this.#tree.table.requireRoom()
     const existing = await this.#tree.child(parent, name)
     if (existing !== undefined) throw new FsError('EEXIST')
   }

@@ -53,6 +53,8 @@ export interface OpendalFsOptions {
   readonly maxFiles?: number
   /** Open files and directories at one time; default 65536. */
   readonly maxHandles?: number
+  /** Files and directories that the guest knows at one time; default 4 Mi, some 3 GB of memory. More are ENFILE. */
+  readonly maxInodes?: number
   /**
    * Told of every storage operation that failed (a StorageError), apart from objects that are not there, and of what else
    * went wrong while no request was there to answer.
@@ -88,6 +90,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY,
     maxFiles: options.maxFiles ?? Number.POSITIVE_INFINITY,
     maxHandles: options.maxHandles ?? 65_536,
+    maxInodes: options.maxInodes ?? 2 ** 22,
     onError: options.onError ?? (() => undefined),
   }
 }

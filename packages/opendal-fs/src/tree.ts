@@ -204,6 +204,7 @@ export class Tree {
     }
     directory.absent.delete(name)
     if (child === undefined) {
+      this.table.requireRoom()
       const reserved = id ?? directory.listing?.get(name)?.ino
       child = this.table.add(parent, name, info.kind === 'directory', reserved || undefined)
     }
