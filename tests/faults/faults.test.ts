@@ -1,0 +1,207 @@
+// The whole stack over S3 through a proxy that spoils answers: no wrong byte reaches the reader, nothing hangs, the errno is the
+// right one, and everything works again when the fault is over.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Errno, errnoName, FsError, type FuseClient, ROOT_NODE } from '@ovfs/fuse-proto'
+import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
+import fc from 'fast-check'
+import { Operator } from 'opendal'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type S3Server, startS3 } from '../harness/s3.ts'
+import { type Daemon, ovfsInProcess } from '../stack/daemons.ts'
+import { type Fault, FaultProxy, type FaultRule } from './fault-proxy.ts'
+
+const O_RDWR = 2
+const O_TRUNC = 0o1000
+const CONTENT = Buffer.from(Array.from({ length: 50_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff))
+const status = (status: number, code: string): Fault => ({ kind: 'status', status, code })
+
+let s3: S3Server
+let proxy: FaultProxy
+let outside: Operator
+let recoveryDir: string
+let daemon: Daemon & { readonly trouble: unknown[] }
+let driver: VirtioFsDriver
+let client: FuseClient
+
+beforeEach(async () => {
+  s3 = await startS3()
+  proxy = await FaultProxy.start(s3.options.endpoint)
+  outside = new Operator('s3', { ...s3.options })
+  recoveryDir = mkdtempSync(join(tmpdir(), 'ovfs-faults-'))
+  const options = { timeoutMs: 1000, attrTtlMs: 0, entryTtlMs: 0, negativeTtlMs: 0, recoveryDir }
+  daemon = await ovfsInProcess('s3', { ...s3.options, endpoint: proxy.endpoint }, options)
+  driver = await VirtioFsDriver.connect(daemon.socketPath)
+  client = driver.client
+  await client.init()
+})
+afterEach(async () => {
+  proxy.heal()
+  await driver.close()
+  await daemon.stop()
+  await proxy.refuse()
+  await s3.stop()
+  rmSync(recoveryDir, { recursive: true, force: true })
+})
+
+/** The name of the errno that the guest gets; what else goes wrong is a failure of the test. */
+async function errnoOf(call: Promise<unknown>): Promise<string> {
+  try {
+    await call
+  } catch (error) {
+    if (error instanceof FsError) return errnoName(Errno[error.code])
+    throw error
+  }
+  return 'success'
+}
+
+async function read(name: string): Promise<Buffer> {
+  const { nodeid, attr } = await client.lookup(ROOT_NODE, name)
+  if (nodeid === 0) throw new FsError('ENOENT')
+  const { fh } = await client.open(nodeid)
+  try {
+    return Buffer.from(await client.read(nodeid, fh, 0, attr.size))
+  } finally {
+    await client.release(nodeid, fh)
+  }
+}
+
+const onData = (method: string, fault: Fault): FaultRule => {
+  return (asked, path) => (asked === method && path.includes('/file') ? fault : undefined)
+}
+
+describe('a read meets', () => {
+  test.each<[string, Fault, string]>([
+    ['a connection that is reset', { kind: 'reset' }, 'EIO'],
+    ['silence beyond the deadline', { kind: 'silence' }, 'EIO'],
+    ['403', status(403, 'AccessDenied'), 'EACCES'],
+    ['429', status(429, 'TooManyRequests'), 'EIO'],
+    ['500', status(500, 'InternalError'), 'EIO'],
+    ['503', status(503, 'SlowDown'), 'EIO'],
+    ['412 at every attempt', status(412, 'PreconditionFailed'), 'ESTALE'],
+    ['half of the body, then a reset', { kind: 'half body' }, 'EIO'],
+    ['half of the body, said to be all', { kind: 'short body' }, 'ESTALE'],
+  ])('%s: no byte, the errno, and the bytes once it is over', async (_, fault, errno) => {
+    await outside.write('file', CONTENT)
+    proxy.rule = onData('GET', fault)
+    expect(await errnoOf(read('file'))).toBe(errno)
+    proxy.heal()
+    expect((await read('file')).equals(CONTENT)).toBe(true)
+  })
+
+  test('a service that refuses connections: EIO, and the bytes once it is back', async () => {
+    await outside.write('file', CONTENT)
+    await proxy.refuse()
+    expect(await errnoOf(read('file'))).toBe('EIO')
+    await proxy.listen()
+    expect((await read('file')).equals(CONTENT)).toBe(true)
+  })
+
+  test('one failure of each passing kind: the retry hides it', async () => {
+    await outside.write('file', CONTENT)
+    const once: Fault[] = [{ kind: 'reset' }, status(503, 'SlowDown'), status(500, 'InternalError')]
+    proxy.rule = () => once.pop()
+    expect((await read('file')).equals(CONTENT)).toBe(true)
+    expect(once).toEqual([])
+  })
+})
+
+describe('an fsync meets', () => {
+  const write = async (content: Buffer): Promise<[number, number]> => {
+    const { entry, open } = await client.create(ROOT_NODE, 'file', 0o644, O_RDWR | O_TRUNC)
+    await client.write(entry.nodeid, open.fh, 0, content)
+    return [entry.nodeid, open.fh]
+  }
+
+  test.each<[string, Fault, string]>([
+    ['a connection that is reset', { kind: 'reset' }, 'EIO'],
+    ['silence beyond the deadline', { kind: 'silence' }, 'EIO'],
+    ['403', status(403, 'AccessDenied'), 'EACCES'],
+    ['429', status(429, 'TooManyRequests'), 'EIO'],
+    ['500', status(500, 'InternalError'), 'EIO'],
+    ['503', status(503, 'SlowDown'), 'EIO'],
+  ])('%s: the errno, nothing half in the storage, and all of it once it is over', async (_, fault, errno) => {
+    const [node, fh] = await write(CONTENT)
+    proxy.rule = onData('PUT', fault)
+    expect(await errnoOf(client.fsync(node, fh))).toBe(errno)
+    expect(await outside.exists('file')).toBe(false)
+    expect(Buffer.from(await client.read(node, fh, 0, CONTENT.length)).equals(CONTENT)).toBe(true)
+    proxy.heal()
+    await client.fsync(node, fh)
+    expect((await outside.read('file')).equals(CONTENT)).toBe(true)
+    await client.flush(node, fh)
+    await client.release(node, fh)
+  })
+
+  test('answers that get lost: what was stored all the same is no conflict with itself', async () => {
+    const [node, fh] = await write(CONTENT)
+    const fault: Fault = { kind: 'lost answer' }
+    proxy.rule = onData('PUT', fault)
+    expect(await errnoOf(client.fsync(node, fh))).toBe('EIO')
+    proxy.heal()
+    await client.fsync(node, fh)
+    expect((await outside.read('file')).equals(CONTENT)).toBe(true)
+    await client.release(node, fh)
+  })
+
+  test('412, because somebody else was faster: ESTALE, and theirs stays', async () => {
+    const [node, fh] = await write(CONTENT)
+    proxy.rule = (method, path) => {
+      if (method !== 'PUT' || !path.includes('/file')) return undefined
+      proxy.heal()
+      return status(412, 'PreconditionFailed')
+    }
+    expect(await errnoOf(client.fsync(node, fh))).toBe('ESTALE')
+    expect(await errnoOf(client.flush(node, fh))).toBe('ESTALE')
+    await client.release(node, fh)
+    expect(await outside.exists('file')).toBe(false)
+  })
+})
+
+const spoilt = fc.option(
+  fc.oneof(
+    fc.constantFrom<Fault>(
+      { kind: 'reset' },
+      { kind: 'lost answer' },
+      { kind: 'half body' },
+      { kind: 'short body' },
+      status(403, 'AccessDenied'),
+      status(429, 'TooManyRequests'),
+      status(500, 'InternalError'),
+      status(503, 'SlowDown'),
+    ),
+  ),
+  { freq: 1, nil: undefined },
+)
+
+test('whatever fails, a read gives the bytes that were written last or an error, and what fsync said is true', async () => {
+  let round = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(spoilt, { minLength: 40, maxLength: 40 }), async faults => {
+      const name = `f${round++}`
+      const { entry, open } = await client.create(ROOT_NODE, name, 0o644, O_RDWR)
+      const node = entry.nodeid
+      for (const [step, size] of [100, 20_000, 3_000].entries()) {
+        const bytes = Buffer.alloc(size, `${name}.${step} `)
+        await client.write(node, open.fh, 0, bytes)
+        proxy.rule = () => faults.pop()
+        const published = (await errnoOf(client.fsync(node, open.fh))) === 'success'
+        const seen = await read(name).catch((error: unknown) => {
+          if (error instanceof FsError) return undefined
+          throw error
+        })
+        proxy.heal()
+        if (seen !== undefined) expect(seen.subarray(0, size).equals(bytes)).toBe(true)
+        if (published) expect((await outside.read(name)).subarray(0, size).equals(bytes)).toBe(true)
+        // After a lost answer somebody else's version and an own one look alike: a conflict is an honest end.
+        if ((await errnoOf(client.fsync(node, open.fh))) === 'ESTALE') break
+        expect((await outside.read(name)).subarray(0, size).equals(bytes)).toBe(true)
+      }
+      await errnoOf(client.flush(node, open.fh))
+      await client.release(node, open.fh)
+    }),
+    { numRuns: 12 },
+  )
+}, 120_000)
