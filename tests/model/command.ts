@@ -1,0 +1,108 @@
+// What a command of the model is: something done to the file system and to the reference, which must end the same way, and
+// leaves both with the same tree.
+
+import { FsError } from '@ovfs/fuse-proto'
+import type fc from 'fast-check'
+import type { Operator } from 'opendal'
+import { expect } from 'vitest'
+import type { Capabilities } from './capabilities.ts'
+import type { Mounted, OpenFile, Seen } from './mounted.ts'
+import { type Outcome, type PlainFile, type PlainTree, type Snapshot, snapshotOf } from './reference.ts'
+
+export interface Model {
+  readonly tree: PlainTree
+  /** Parallel to the handles of `Real`. */
+  readonly open: PlainFile[]
+}
+
+export interface Real {
+  mounted: Mounted
+  readonly open: OpenFile[]
+  readonly outside: Operator
+  readonly remount: () => Promise<Mounted>
+  readonly capabilities: Capabilities
+}
+
+export type Command = fc.AsyncCommand<Model, Real>
+
+export async function compareTrees({ tree }: Model, { mounted, capabilities }: Real): Promise<void> {
+  const { modes, times, xattrs } = capabilities
+  const wanted = snapshotOf(tree, { modes, times, xattrs })
+  expect(shownOf(await mounted.everything(xattrs), capabilities, wanted)).toEqual(wanted)
+  expect(mounted.reports).toEqual([])
+}
+
+/** A time that the reference does not know, because the file was written, is not compared. */
+function shownOf(everything: readonly Seen[], { modes }: Capabilities, wanted: Snapshot): Snapshot {
+  const shown: Snapshot = {}
+  for (const { path, attr, content, xattrs } of everything) {
+    expect(shown, 'listed twice').not.toHaveProperty([path])
+    const mode = modes ? { mode: attr.mode & 0o7777 } : {}
+    const kind = attr.mode >> 12
+    if (kind === 0o12) shown[path] = { link: content }
+    else if (kind === 0o4) shown[path] = { directory: true, ...mode }
+    else {
+      shown[path] = {
+        file: content,
+        ...mode,
+        ...(wanted[path]?.mtime === undefined ? {} : { mtime: attr.mtime }),
+        ...(Object.keys(xattrs).length > 0 ? { xattrs } : {}),
+      }
+    }
+  }
+  return shown
+}
+
+/** How a call ended: undefined, or the errno's name. What is not an errno is no outcome. */
+export async function outcomeOf(call: Promise<unknown>): Promise<Outcome> {
+  try {
+    await call
+    return undefined
+  } catch (error) {
+    if (error instanceof FsError) return error.code
+    throw error
+  }
+}
+
+export function command(
+  text: string,
+  run: (model: Model, real: Real) => Promise<void>,
+  check: (model: Readonly<Model>) => boolean = () => true,
+): Command {
+  return {
+    check,
+    run: async (model, real) => {
+      await run(model, real)
+      await compareTrees(model, real)
+    },
+    toString: () => text,
+  }
+}
+
+/** Both sides must end alike. */
+export function alike(
+  text: string,
+  real: (real: Real, model: Model) => Promise<unknown>,
+  plain: (model: Model) => Outcome,
+): Command {
+  return command(text, async (model, side) => {
+    const got = await outcomeOf(real(side, model))
+    expect(got, text).toBe(plain(model))
+  })
+}
+
+/** Something with one of the open files; slots beyond them begin again at the first. */
+export function onHandle(
+  text: string,
+  slot: number,
+  run: (file: PlainFile, open: OpenFile, real: Real, model: Model) => Promise<void>,
+): Command {
+  return command(
+    `${text} through handle ${slot}`,
+    (model, real) => {
+      const at = slot % model.open.length
+      return run(model.open[at]!, real.open[at]!, real, model)
+    },
+    model => model.open.length > 0,
+  )
+}
