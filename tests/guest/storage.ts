@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { OpendalFs } from '@ovfs/opendal-fs'
 import { VirtioFs } from '@ovfs/virtio-fs'
 import { Operator } from 'opendal'
-import { missingForOvfs, startOvfs } from '../harness/daemon.ts'
+import { missingForOvfs, type OvfsOptions, startOvfs } from '../harness/daemon.ts'
 import { LONGEST_NAME, startS3 } from '../harness/s3.ts'
 import { missingForVirtiofsd, startVirtiofsd } from '../harness/virtiofsd.ts'
 
@@ -20,17 +20,26 @@ export interface Served {
   stop(): Promise<void>
 }
 
-export interface Storage {
+/** Whose daemon can be replaced by a fresh one on the same storage: the next guest connects to `socketPath` as it is then. */
+export interface Restartable extends Served {
+  restart(): Promise<void>
+}
+
+export interface Storage<S extends Served = Served> {
   readonly name: string
   /** Names what this storage needs and the machine lacks. */
   missing(): string | undefined
   /** Bytes of the longest name that it can hold; default 255. */
   readonly longestName?: number
-  serve(): Promise<Served>
+  serve(): Promise<S>
 }
 
-export const fsStorage: Storage = { name: 'ovfs over a folder', missing: missingForOvfs, serve: serveFs }
-export const s3Storage: Storage = {
+export const fsStorage: Storage<Restartable> = {
+  name: 'ovfs over a folder',
+  missing: missingForOvfs,
+  serve: serveFs,
+}
+export const s3Storage: Storage<Restartable> = {
   name: 'ovfs over S3',
   missing: missingForOvfs,
   longestName: LONGEST_NAME,
@@ -48,35 +57,45 @@ export const virtiofsdStorage: Storage = {
   serve: serveVirtiofsd,
 }
 
-async function serveFs(): Promise<Served> {
+async function serveFs(): Promise<Restartable> {
   const dir = await folder()
-  const daemon = await startOvfs(`fs://${dir}`)
-  return {
-    socketPath: daemon.socketPath,
-    host: new Operator('fs', { root: dir }),
-    log: daemon.stderr,
-    stop: async () => {
-      await daemon.stop()
-      await rm(dir, { recursive: true })
-    },
-  }
+  const host = new Operator('fs', { root: dir })
+  return serveWithDaemon(`fs://${dir}`, {}, host, () => rm(dir, { recursive: true }))
 }
 
-async function serveS3(): Promise<Served> {
+async function serveS3(): Promise<Restartable> {
   const server = await startS3()
   const { bucket, access_key_id, secret_access_key, ...rest } = server.options
   const query = new URLSearchParams(rest).toString()
-  const daemon = await startOvfs(`s3://${bucket}?${query}`, {
+  const options = {
     args: ['-o', 'access_key_id=env:KEY', '-o', 'secret_access_key=env:SECRET'],
     env: { KEY: access_key_id, SECRET: secret_access_key },
-  })
+  }
+  return serveWithDaemon(`s3://${bucket}?${query}`, options, new Operator('s3', server.options), server.stop)
+}
+
+async function serveWithDaemon(
+  uri: string,
+  options: OvfsOptions,
+  host: Operator,
+  remove: () => Promise<void>,
+): Promise<Restartable> {
+  let daemon = await startOvfs(uri, options)
+  let earlier = ''
   return {
-    socketPath: daemon.socketPath,
-    host: new Operator('s3', server.options),
-    log: daemon.stderr,
+    get socketPath() {
+      return daemon.socketPath
+    },
+    host,
+    log: () => earlier + daemon.stderr(),
+    restart: async () => {
+      await daemon.stop()
+      earlier += daemon.stderr()
+      daemon = await startOvfs(uri, options)
+    },
     stop: async () => {
       await daemon.stop()
-      await server.stop()
+      await remove()
     },
   }
 }
