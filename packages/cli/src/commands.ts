@@ -111,6 +111,16 @@ const SERVE_OPTIONS = {
     parse: path,
     summary: "folder for data not yet published; the system's for temporary files",
   },
+  'state-dir': {
+    kind: 'value',
+    value: 'PATH',
+    parse: path,
+    summary: 'folder for what must survive a crash of the daemon; one daemon each',
+  },
+  'write-back': {
+    kind: 'flag',
+    summary: 'closing a file waits for --state-dir only, fsync for the service',
+  },
   capacity: {
     kind: 'value',
     value: 'SIZE',
@@ -181,6 +191,8 @@ export const serveCommand = define({
         'entry-ttl',
         'cache-size',
         'staging-dir',
+        'state-dir',
+        'write-back',
         'capacity',
         'max-bytes',
         'max-files',

@@ -9,6 +9,8 @@ export type CliErrorCode =
   | 'OPTION'
   /** The service refused or did not answer. */
   | 'STORAGE'
+  /** The state folder cannot be used. */
+  | 'STATE'
   /** The socket cannot be listened on. */
   | 'SOCKET'
   /** Something was not published at the end. */

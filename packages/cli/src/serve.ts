@@ -1,6 +1,7 @@
 // The life of `ovfs serve`: check the storage, listen, serve one front-end after the other, publish, end. What listens and
 // serves stands behind `OpenShare` (share.ts), so that this order can be tested without a virtual machine.
 
+import type { ReplayReport } from '@ovfs/opendal-fs'
 import type { Capability, Operator } from 'opendal'
 import { CliError, oneLine } from './error.ts'
 import { ExitCode } from './exit-code.ts'
@@ -17,6 +18,8 @@ export interface ShareEvents {
   connected(): void
   /** @param reason undefined if the front-end just closed its connection */
   disconnected(reason?: string): void
+  /** What an earlier daemon left was brought into the storage, before anything is served. */
+  replayed(report: ReplayReport): void
   /** A request failed, or a guest or front-end broke the rules. The share goes on. */
   trouble(message: string, fields: LogFields): void
   /** One request and its answer; absent if nobody wants to know, because it costs more than most answers. */
@@ -106,6 +109,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
         log.info('front-end left', { reason })
         visit.end()
       },
+      replayed: report => announceReplay(log, report),
       trouble: (message, fields) => log.error(message, fields),
       ...(settings.logLevel === 'debug' && { request: line => log.debug(line) }),
     },
@@ -150,6 +154,17 @@ class FirstVisit {
 
   end(): void {
     this.#resolve()
+  }
+}
+
+function announceReplay(log: Log, { published, finished, conflicts, cut }: ReplayReport): void {
+  if (cut > 0) log.warn('the journal ended in the middle of a record, which was cut', { bytes: cut })
+  if (published + finished > 0) log.info('replayed the journal', { published, finished })
+  for (const { key, keptAs } of conflicts) {
+    log.warn('somebody else has changed a file with unpublished data, which was not overwritten', {
+      path: key,
+      kept: keptAs ?? 'where it was',
+    })
   }
 }
 

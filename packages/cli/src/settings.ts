@@ -37,6 +37,8 @@ export interface FileSettings {
   readonly entryTtlMs: number
   readonly cacheBytes: number
   readonly stagingDir: string | undefined
+  readonly stateDir: string | undefined
+  readonly writeBack: boolean
   readonly capacityBytes: number | undefined
   readonly maxBytes: number | undefined
   readonly maxFiles: number | undefined
@@ -52,6 +54,9 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
     (values['socket-mode'] !== undefined || values['socket-group'] !== undefined)
   ) {
     throw usage('--socket-mode and --socket-group are for --socket: who made the socket of --fd has set them')
+  }
+  if (values['write-back'] && values['state-dir'] === undefined) {
+    throw usage('--write-back needs --state-dir: where is closed data to be kept until it is published?')
   }
   return {
     uri: invocation.argument!,
@@ -75,6 +80,8 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
       entryTtlMs: values['entry-ttl'],
       cacheBytes: values['cache-size'],
       stagingDir: values['staging-dir'],
+      stateDir: values['state-dir'],
+      writeBack: values['write-back'],
       capacityBytes: values.capacity,
       maxBytes: values['max-bytes'],
       maxFiles: values['max-files'],

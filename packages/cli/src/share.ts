@@ -5,9 +5,10 @@ import { OpendalFs } from '@ovfs/opendal-fs'
 import { VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
 import type { Share, ShareOptions } from './serve.ts'
+import { openState, replayError } from './state.ts'
 import { fileSystemTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
 
-export function openShare({
+export async function openShare({
   operator,
   storage,
   endpoint,
@@ -17,9 +18,10 @@ export function openShare({
   readOnly,
   timeoutMs,
   events,
-}: ShareOptions): Share {
+}: ShareOptions): Promise<Share> {
   const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
-  const { stagingDir, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
+  const { stagingDir, stateDir, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
+  const state = stateDir === undefined ? undefined : await openState(stateDir)
   const fs = new OpendalFs(operator, {
     ...settings,
     scheme: storage.service.name,
@@ -28,11 +30,20 @@ export function openShare({
     readOnly,
     timeoutMs,
     ...(stagingDir !== undefined && { stagingDir }),
+    ...(state !== undefined && { state }),
     ...(capacityBytes !== undefined && { capacityBytes }),
     ...(maxBytes !== undefined && { maxBytes }),
     ...(maxFiles !== undefined && { maxFiles }),
     onError: error => troubles.report(fileSystemTrouble(error, storage)),
   })
+  try {
+    const report = await fs.replay()
+    if (report !== undefined) events.replayed(report)
+  } catch (error) {
+    await fs.close()
+    await state?.close()
+    throw replayError(error, stateDir)
+  }
   const device = new VirtioFs({
     ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),
     handler: fs,
@@ -55,7 +66,11 @@ export function openShare({
     },
     close: async () => {
       await device.close()
-      await fs.close()
+      try {
+        await fs.close()
+      } finally {
+        await state?.close()
+      }
     },
     unpublished: () => fs.unpublished(),
   }

@@ -41,6 +41,8 @@ describe('the command line of serve', () => {
         entryTtlMs: 1000,
         cacheBytes: 2 ** 28,
         stagingDir: undefined,
+        stateDir: undefined,
+        writeBack: false,
         capacityBytes: undefined,
         maxBytes: undefined,
         maxFiles: undefined,

@@ -95,6 +95,12 @@ export class CrashRig {
 
 const CHANGES = new Set(['write', 'writer', 'delete', 'rename', 'copy', 'createDir'])
 
+/** Deletes all there is, one by one: some S3 servers fail to delete many at once. */
+export async function empty(operator: Operator): Promise<void> {
+  const paths = (await operator.list('', { recursive: true })).map(entry => entry.path())
+  for (const path of paths.sort().reverse()) if (path !== '/' && path !== '') await operator.delete(path)
+}
+
 /** Every file below a directory, by path. */
 export async function files(guest: Guest, path = ''): Promise<Record<string, string>> {
   const found: Record<string, string> = {}

@@ -2,7 +2,7 @@
 // before or as they were to be, and every file in one place.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { CrashRig, files } from './crash-rig.ts'
+import { CrashRig, empty, files } from './crash-rig.ts'
 import { type Guest, O_RDWR } from './guest.ts'
 import { SCHEMES, type Service, service } from './services.ts'
 
@@ -76,7 +76,7 @@ describe.each(SCHEMES)('on %s', scheme => {
   afterAll(() => storage.close())
 
   async function fresh(writeBack: boolean): Promise<void> {
-    for (const entry of await storage.outside.list('')) await storage.outside.removeAll(entry.path())
+    await empty(storage.outside)
     rig = new CrashRig(scheme, storage.operator, { writeBack })
     await rig.start()
   }

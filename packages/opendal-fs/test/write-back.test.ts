@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { CrashRig, files } from './crash-rig.ts'
+import { CrashRig, empty, files } from './crash-rig.ts'
 import { type Guest, O_RDWR } from './guest.ts'
 import { SCHEMES, type Service, service } from './services.ts'
 
@@ -17,7 +17,7 @@ describe.each(SCHEMES)('with write-back on %s', scheme => {
   })
   afterAll(() => storage.close())
   beforeEach(async () => {
-    for (const entry of await storage.outside.list('')) await storage.outside.removeAll(entry.path())
+    await empty(storage.outside)
     rig = new CrashRig(scheme, storage.operator, { writeBack: true })
     guest = await rig.start()
   })

@@ -1,0 +1,31 @@
+// The state folder at the start of a daemon: what to say when it cannot be used.
+
+import { StateError, StateFolder } from '@ovfs/opendal-fs'
+import { CliError } from './error.ts'
+
+export async function openState(path: string): Promise<StateFolder> {
+  try {
+    return await StateFolder.open(path)
+  } catch (error) {
+    throw toCliError(error)
+  }
+}
+
+/** Why what an earlier daemon left could not be brought into the storage. Nothing is lost by trying again. */
+export function replayError(error: unknown, path: string | undefined): unknown {
+  if (error instanceof StateError) return toCliError(error)
+  const message = error instanceof Error ? error.message : String(error)
+  const hint = `it is still in ${path}: mend this and start again`
+  return new CliError('STATE', `unpublished data cannot be published: ${message}`, hint, { cause: error })
+}
+
+function toCliError(error: unknown): unknown {
+  if (!(error instanceof StateError)) return error
+  return new CliError('STATE', error.message, HINTS[error.reason], { cause: error })
+}
+
+const HINTS = {
+  LOCKED: 'give each daemon its own --state-dir',
+  FOREIGN: 'start the version of ovfs that wrote it, or give another --state-dir',
+  UNUSABLE: 'give another --state-dir',
+} as const

@@ -1,0 +1,259 @@
+// One program in a guest, alone in a directory of its own, that does one thing after the other and knows what it was promised: the
+// tree that must be there after a crash, and the tree that may be there if the thing under way just made it.
+
+import type { FuseClient } from '@ovfs/fuse-proto'
+import type { Random } from './random.ts'
+
+/** Paths below the actor's directory; a directory has no content. */
+export type Tree = Map<string, Buffer | undefined>
+
+const ROOT = 1
+const O_RDWR = 2
+const O_TRUNC = 0o1000
+const FATTR_SIZE = 1 << 3
+const PIECE = 256 << 10
+const NAMES = ['a', 'b', 'c', 'd', 'e'] as const
+const DIRECTORIES = ['', 'x/', 'y/', 'x/z/'] as const
+const LARGEST_LISTING = 64 << 10
+
+export class Actor {
+  readonly name: string
+  /** What was acknowledged. */
+  promised: Tree = new Map()
+  /** What there is if the operation under way has happened. */
+  possible: Tree | undefined
+  /** What it has done, for a person who has to understand a failure. */
+  readonly history: string[] = []
+  readonly #random: Random
+
+  constructor(name: string, random: Random) {
+    this.name = name
+    this.#random = random
+  }
+
+  /** Makes its directory, if it is not there. */
+  async arrive(client: FuseClient): Promise<void> {
+    if ((await find(client, ROOT, this.name)) === undefined) await client.mkdir(ROOT, this.name)
+  }
+
+  /** Does one thing. Rejects if the daemon refused it, or is gone. */
+  async act(client: FuseClient): Promise<void> {
+    const random = this.#random
+    const path = random.pick(DIRECTORIES) + random.pick(NAMES)
+    const parent = parentOf(path)
+    if (parent !== '' && this.promised.get(parent) !== undefined) return
+    if (parent !== '' && !this.promised.has(parent)) return this.#mkdir(client, parent)
+    if (this.promised.has(path) && this.promised.get(path) === undefined) return
+    const exists = this.promised.has(path)
+    const choice = random.below(10)
+    if (!exists || choice < 3) await this.#put(client, path)
+    else if (choice < 5) await this.#patch(client, path)
+    else if (choice < 6) await this.#truncate(client, path)
+    else if (choice < 7) await this.#unlink(client, path)
+    else if (choice < 9) await this.#rename(client, path)
+    else await this.#renameDirectory(client)
+  }
+
+  async #during(words: string, tree: Tree, work: () => Promise<void>): Promise<void> {
+    this.history.push(words)
+    this.possible = tree
+    await work()
+    this.history.push('done')
+    this.promised = tree
+    this.possible = undefined
+  }
+
+  #with(change: (tree: Tree) => void): Tree {
+    const tree = new Map(this.promised)
+    change(tree)
+    return tree
+  }
+
+  async #mkdir(client: FuseClient, path: string): Promise<void> {
+    const above = parentOf(path)
+    if (above !== '' && !this.promised.has(above)) return this.#mkdir(client, above)
+    const tree = this.#with(next => next.set(path, undefined))
+    await this.#during(`mkdir ${path}`, tree, async () => {
+      await client.mkdir(await this.#node(client, above), last(path))
+    })
+  }
+
+  async #put(client: FuseClient, path: string): Promise<void> {
+    const content = this.#random.bytes(this.#random.size())
+    const synced = this.#random.below(3) === 0
+    await this.#during(
+      `put ${path} ${content.length}${synced ? ' fsync' : ''}`,
+      this.#with(next => next.set(path, content)),
+      async () => {
+        const { entry, open } = await client.create(
+          await this.#node(client, parentOf(path)),
+          last(path),
+          0o644,
+          O_RDWR | O_TRUNC,
+        )
+        await write(client, entry.nodeid, open.fh, 0, content)
+        if (synced) await client.fsync(entry.nodeid, open.fh)
+        else await client.flush(entry.nodeid, open.fh)
+        await client.release(entry.nodeid, open.fh)
+      },
+    )
+  }
+
+  /** Writes somewhere into the file, or behind its end. */
+  async #patch(client: FuseClient, path: string): Promise<void> {
+    const old = this.promised.get(path)!
+    const patch = this.#random.bytes(1 + this.#random.below(20_000))
+    const offset = this.#random.below(old.length + 1000)
+    const content = Buffer.alloc(Math.max(old.length, offset + patch.length))
+    content.set(old)
+    content.set(patch, offset)
+    const tree = this.#with(next => next.set(path, content))
+    await this.#during(`patch ${path} ${patch.length} at ${offset}`, tree, async () => {
+      const node = await this.#node(client, path)
+      const { fh } = await client.open(node, O_RDWR)
+      await write(client, node, fh, offset, patch)
+      await client.flush(node, fh)
+      await client.release(node, fh)
+    })
+  }
+
+  async #truncate(client: FuseClient, path: string): Promise<void> {
+    const old = this.promised.get(path)!
+    const size = this.#random.below(old.length + 5000)
+    const content = Buffer.alloc(size)
+    old.copy(content, 0, 0, size)
+    const tree = this.#with(next => next.set(path, content))
+    await this.#during(`truncate ${path} to ${size}`, tree, async () => {
+      await client.setattr(await this.#node(client, path), { valid: FATTR_SIZE, size })
+    })
+  }
+
+  async #unlink(client: FuseClient, path: string): Promise<void> {
+    const tree = this.#with(next => next.delete(path))
+    await this.#during(`unlink ${path}`, tree, async () => {
+      await client.unlink(await this.#node(client, parentOf(path)), last(path))
+    })
+  }
+
+  async #rename(client: FuseClient, path: string): Promise<void> {
+    const to = this.#random.pick(DIRECTORIES) + this.#random.pick(NAMES)
+    const parent = parentOf(to)
+    if ((parent !== '' && !this.promised.has(parent)) || to === path) return
+    const tree = this.#with(next => {
+      next.set(to, next.get(path))
+      next.delete(path)
+    })
+    await this.#during(`rename ${path} to ${to}`, tree, async () => {
+      const [from, target] = [parentOf(path), parent]
+      await client.rename(
+        await this.#node(client, from),
+        last(path),
+        await this.#node(client, target),
+        last(to),
+      )
+    })
+  }
+
+  async #renameDirectory(client: FuseClient): Promise<void> {
+    const [from, to] = this.promised.has('x') ? ['x', 'y'] : ['y', 'x']
+    if (!this.promised.has(from) || this.promised.has(to)) return
+    const tree: Tree = new Map()
+    for (const [path, content] of this.promised) {
+      const inside = path === from || path.startsWith(`${from}/`)
+      tree.set(inside ? to + path.slice(from.length) : path, content)
+    }
+    await this.#during(`rename directory ${from} to ${to}`, tree, async () => {
+      const home = await this.#node(client, '')
+      await client.rename(home, from, home, to)
+    })
+  }
+
+  async #node(client: FuseClient, path: string): Promise<number> {
+    let node = ROOT
+    for (const name of [this.name, ...path.split('/').filter(part => part !== '')]) {
+      node = (await client.lookup(node, name)).nodeid
+    }
+    return node
+  }
+
+  /** What there is. */
+  async see(client: FuseClient): Promise<Tree> {
+    const tree: Tree = new Map()
+    await see(client, await this.#node(client, ''), '', tree)
+    return tree
+  }
+}
+
+async function see(client: FuseClient, node: number, prefix: string, tree: Tree): Promise<void> {
+  const { fh } = await client.opendir(node)
+  for (let cookie = 0n; ; ) {
+    const entries = await client.readdir(node, fh, cookie, LARGEST_LISTING)
+    const end = entries.at(-1)
+    if (end === undefined) break
+    cookie = end.off
+    for (const { name } of entries) {
+      if (name === '.' || name === '..') continue
+      const { nodeid, attr } = await client.lookup(node, name)
+      const path = prefix + name
+      if ((attr.mode & 0o170000) === 0o040000) {
+        tree.set(path, undefined)
+        await see(client, nodeid, `${path}/`, tree)
+      } else {
+        tree.set(path, await read(client, nodeid, attr.size))
+      }
+    }
+  }
+  await client.releasedir(node, fh)
+}
+
+async function read(client: FuseClient, node: number, size: number): Promise<Buffer> {
+  const { fh } = await client.open(node)
+  const parts: Uint8Array[] = []
+  for (let at = 0; at < size; at += PIECE)
+    parts.push(await client.read(node, fh, at, Math.min(PIECE, size - at)))
+  await client.release(node, fh)
+  return Buffer.concat(parts)
+}
+
+async function write(
+  client: FuseClient,
+  node: number,
+  fh: number,
+  offset: number,
+  content: Buffer,
+): Promise<void> {
+  for (let at = 0; at < content.length; at += PIECE)
+    await client.write(node, fh, offset + at, content.subarray(at, at + PIECE))
+}
+
+async function find(client: FuseClient, parent: number, name: string): Promise<number | undefined> {
+  try {
+    const { nodeid } = await client.lookup(parent, name)
+    return nodeid === 0 ? undefined : nodeid
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')))
+}
+
+function last(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+/** The first difference in words; undefined if there is none. */
+export function difference(seen: Tree, wanted: Tree): string | undefined {
+  for (const [path, content] of wanted) {
+    if (!seen.has(path)) return `${path} is missing`
+    const found = seen.get(path)
+    if ((found === undefined) !== (content === undefined)) return `${path} is of another kind`
+    if (found === undefined || content === undefined || found.equals(content)) continue
+    if (found.length !== content.length) return `${path} has ${found.length} bytes, not ${content.length}`
+    return `${path} differs at ${found.findIndex((byte, i) => byte !== content[i])} of ${found.length}`
+  }
+  for (const path of seen.keys()) if (!wanted.has(path)) return `${path} should not be there`
+  return undefined
+}
