@@ -20,6 +20,7 @@ import {
   RequestWorkspace,
   type Session,
 } from './request-workspace.ts'
+import { decodeSession, encodeSession } from './session-state.ts'
 import { gather } from './spans.ts'
 import { InHeader, type InitIn, type InitOut, OutHeader } from './structs.ts'
 import { formatMessage } from './trace.ts'
@@ -120,6 +121,24 @@ export class FuseServer {
     }
     this.#recycle(request)
     message.complete(written)
+  }
+
+  /** The session as bytes, for `restore` of a server elsewhere. No request may be in flight. Throws BAD_STATE or what the handler throws. */
+  async save(): Promise<Uint8Array> {
+    const negotiated = this.#negotiated
+    if (negotiated === undefined) return encodeSession({ negotiated, handler: new Uint8Array(0) })
+    if (this.#handler.save === undefined) throw notMovable()
+    return encodeSession({ negotiated, handler: await this.#handler.save() })
+  }
+
+  /** Goes on with a session that was saved elsewhere; ends the one that is here. Throws BAD_STATE or what the handler throws. */
+  async restore(state: Uint8Array): Promise<void> {
+    const { negotiated, handler } = decodeSession(state)
+    for (let ending = this.#endSession(); ending; ending = this.#endSession()) await ending
+    if (negotiated === undefined) return
+    if (this.#handler.restore === undefined) throw notMovable()
+    await this.#handler.restore(handler)
+    this.#agree(negotiated)
   }
 
   /**
@@ -225,7 +244,10 @@ export class FuseServer {
   }
 
   #begin(init: InitIn): InitOut {
-    const negotiated = negotiate(init, this.#handler.init(init), this.#handler)
+    return this.#agree(negotiate(init, this.#handler.init(init), this.#handler))
+  }
+
+  #agree(negotiated: InitOut): InitOut {
     this.#negotiated = negotiated
     this.#session = {
       setxattrExt: (negotiated.flags & InitFlags.SETXATTR_EXT) !== 0,
@@ -301,6 +323,13 @@ function planFor(row: Operation, handler: FuseHandler): Plan {
     answer: row.answer,
     partial: row.partial,
   }
+}
+
+function notMovable(): FuseProtocolError {
+  return new FuseProtocolError('BAD_STATE', 'the handler cannot save or restore a session', {
+    struct: 'session',
+    offset: 0,
+  })
 }
 
 const isSessional = (plan: Plan) => plan.opcode === Opcode.INIT || plan.opcode === Opcode.DESTROY

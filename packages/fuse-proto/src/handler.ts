@@ -155,6 +155,13 @@ export interface FuseHandler {
   init(request: Readonly<InitIn>): InitOptions
   /** The guest unmounted. Also called, once, when the session ends in another way. */
   destroy?(): Awaitable<void>
+  /**
+   * Everything that a handler elsewhere needs to go on with the session: node ids with their lookup counts, handles. The guest
+   * asks for nothing meanwhile, and may go on here afterwards.
+   */
+  save?(): Awaitable<Uint8Array>
+  /** Begins a session, instead of `init`, from what `save` gave elsewhere. Fails if the bytes, which are untrusted, make no sense. */
+  restore?(state: Uint8Array): Awaitable<void>
 
   /** A name within a directory. Raises the lookup count of the answer. `nodeid` 0 = does not exist, cacheable. */
   lookup?(ctx: RequestContext, parent: NodeId, name: string): Awaitable<EntryOut>

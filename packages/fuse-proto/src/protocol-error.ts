@@ -18,6 +18,8 @@ export type FuseProtocolErrorCode =
   | 'NO_SESSION'
   /** Major version, minor version or byte order is not one that this package speaks. */
   | 'BAD_VERSION'
+  /** The saved state of a session is damaged, of an unknown version, or nothing that the handler can go on with. */
+  | 'BAD_STATE'
   /** A reply does not belong to the request, or its error is outside -511..0. */
   | 'BAD_REPLY'
 

@@ -4,6 +4,7 @@ import { type FileHandle, FsError } from '@ovfs/fuse-proto'
 import type { Inode } from './inode.ts'
 import type { Listing } from './listing.ts'
 import type { ReadAhead } from './read-ahead.ts'
+import type { SavedDirectoryHandle, SavedFileHandle } from './session-state.ts'
 
 export interface OpenFile {
   readonly inode: Inode
@@ -32,17 +33,43 @@ export class Handles {
   /** @throws ENFILE if the guest holds too many */
   addFile(file: OpenFile): FileHandle {
     const fh = this.#next()
-    this.#files.set(fh, file)
-    file.inode.opens++
-    if (file.writable) file.inode.file?.writers.add(file)
+    this.restoreFile(fh, file)
     return fh
   }
 
   addDirectory(directory: OpenDirectory): FileHandle {
     const fh = this.#next()
+    this.restoreDirectory(fh, directory)
+    return fh
+  }
+
+  /** A handle of a session that began elsewhere. */
+  restoreFile(fh: FileHandle, file: OpenFile): void {
+    this.#files.set(fh, file)
+    file.inode.opens++
+    if (file.writable) file.inode.file?.writers.add(file)
+  }
+
+  restoreDirectory(fh: FileHandle, directory: OpenDirectory): void {
     this.#directories.set(fh, directory)
     directory.inode.opens++
-    return fh
+  }
+
+  continueAfter(last: number): void {
+    this.#last = Math.max(this.#last, last)
+  }
+
+  /** @throws ENFILE */
+  requireRoom(count: number): void {
+    if (this.#files.size + this.#directories.size + count > this.#limit) throw new FsError('ENFILE')
+  }
+
+  saved(): { files: SavedFileHandle[]; directories: SavedDirectoryHandle[]; last: number } {
+    return {
+      files: Array.from(this.#files, ([fh, { inode, writable }]) => [fh, inode.nodeid, writable]),
+      directories: Array.from(this.#directories, ([fh, { inode }]) => [fh, inode.nodeid]),
+      last: this.#last,
+    }
   }
 
   /** @throws EBADF */
@@ -82,7 +109,7 @@ export class Handles {
   }
 
   #next(): FileHandle {
-    if (this.#files.size + this.#directories.size >= this.#limit) throw new FsError('ENFILE')
+    this.requireRoom(1)
     return ++this.#last as FileHandle
   }
 }

@@ -56,6 +56,24 @@ export class InodeTable {
     return ++this.#lastId
   }
 
+  get lastId(): number {
+    return this.#lastId
+  }
+
+  /** Ids up to `id` belong to a session that began elsewhere. */
+  continueAfter(id: number): void {
+    this.#lastId = Math.max(this.#lastId, id)
+  }
+
+  /** An inode that the guest holds and whose name is gone: it has nothing but its id. */
+  addLost(id: NodeId, name: string, isDirectory: boolean): Inode {
+    const inode = this.#make(id, undefined, name, isDirectory)
+    inode.attr.nlink = 0
+    inode.attrUntil = FOREVER
+    inode.lost = true
+    return inode
+  }
+
   /** A new inode under `name`, which must be free. */
   add(parent: Inode, name: string, isDirectory: boolean, id = this.reserveId()): Inode {
     const inode = this.#make(id as NodeId, parent, name, isDirectory)
@@ -68,6 +86,7 @@ export class InodeTable {
     this.#unlink(inode)
     inode.parent = parent
     inode.name = name
+    inode.segment = undefined
     parent.directory!.children.set(name, inode)
   }
 

@@ -44,6 +44,7 @@ import { Publisher } from './publication.ts'
 import { Renamer } from './rename.ts'
 import { Replay, type ReplayReport } from './replay.ts'
 import { SavedFiles } from './saved-files.ts'
+import { SessionTransfer } from './session-transfer.ts'
 import { StagingBudget } from './staging-store.ts'
 import { Storage } from './storage.ts'
 import { Tree } from './tree.ts'
@@ -63,6 +64,7 @@ export class OpendalFs implements FuseHandler {
   readonly #renamer: Renamer
   readonly #attributes: AttributeChanges
   readonly #xattrs: ExtendedAttributes
+  readonly #sessions: SessionTransfer
 
   /** A file lost its changes at the end of a session, when no guest could be told. */
   #untold: ConflictError | undefined
@@ -102,6 +104,7 @@ export class OpendalFs implements FuseHandler {
     this.#renamer = new Renamer(this.#tree, this.#namespace, names, journal)
     this.#attributes = new AttributeChanges(this.#tree, this.#publisher, this.#files)
     this.#xattrs = new ExtendedAttributes(this.#tree)
+    this.#sessions = new SessionTransfer(this.#tree, this.#handles, this.#publisher)
   }
 
   /**
@@ -169,6 +172,15 @@ export class OpendalFs implements FuseHandler {
     await this.#publisher.publishAll()
     await this.#tree.attributes.settleAll()
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  }
+
+  /** What the guest holds, for another file system over the same storage; what is unpublished is published first. */
+  save(): Promise<Uint8Array> {
+    return this.#sessions.save()
+  }
+
+  restore(state: Uint8Array): Promise<void> {
+    return this.#sessions.restore(state)
   }
 
   lookup(_ctx: RequestContext, parentId: NodeId, name: string): Awaitable<EntryOut> {

@@ -41,6 +41,8 @@ export class VirtioFsDevice implements VhostUserDevice {
   readonly features = INDIRECT | EVENT_IDX | (1n << VIRTIO_F_VERSION_1)
   readonly queueCount: number
   readonly config?: ConfigSpace
+  readonly saveState?: () => Promise<Uint8Array>
+  readonly loadState?: (state: Uint8Array) => Promise<void>
   readonly #memory = new GuestMemory()
   readonly #queues: (DeviceQueue | undefined)[]
   readonly #fuse: FuseServer
@@ -62,6 +64,10 @@ export class VirtioFsDevice implements VhostUserDevice {
       ...(onTrace && { trace: { now: () => performance.now(), line: onTrace } }),
     })
     this.#handle = chain => this.#fuse.handle(chain)
+    if (handler.save && handler.restore) {
+      this.saveState = () => this.#fuse.save()
+      this.loadState = state => this.#fuse.restore(state)
+    }
   }
 
   setFeatures(features: bigint): void {

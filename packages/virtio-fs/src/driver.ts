@@ -17,6 +17,8 @@ export interface VirtioFsDriverOptions {
   readonly queueSize?: number
   /** Requests of `client` in flight; more wait. Each takes a little over 1 MiB of guest memory. Default 8. */
   readonly slots?: number
+  /** What `session.saveState()` gave with another daemon: the device goes on from there. */
+  readonly state?: Uint8Array
   /** Guest memory besides, for the caller's own buffers, in bytes. */
   readonly spareBytes?: number
 }
@@ -105,6 +107,7 @@ export class VirtioFsDriver {
     ])
     try {
       const { features } = await session.handshake()
+      if (options.state) await session.loadState(options.state)
       await session.addMemory(frontendMemory)
       const memory = new GuestMemory()
       for (const region of frontendMemory.regions) memory.addRegion(region)
