@@ -32,9 +32,9 @@ export class StateFolder {
   static async open(path: string, options: JournalOptions = {}): Promise<StateFolder> {
     let lock: FileHandle | undefined
     try {
-      for (const folder of [path, join(path, 'saved'), join(path, 'recovery')]) {
-        await mkdir(folder, { recursive: true, mode: 0o700 })
-      }
+      await mkdir(path, { recursive: true, mode: 0o700 })
+      await makeFolder(join(path, 'saved'))
+      await makeFolder(join(path, 'recovery'))
       lock = await open(join(path, 'lock'), 'a', 0o600)
       await takeLock(lock, path)
       await syncFolder(path)
@@ -48,6 +48,15 @@ export class StateFolder {
   async close(): Promise<void> {
     await this.journal.close()
     await this.#lock.close()
+  }
+}
+
+/** Recursive, mkdir would not tell why. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 

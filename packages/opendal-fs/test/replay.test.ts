@@ -134,7 +134,9 @@ describe.each(SCHEMES)('on %s', scheme => {
       expect(await files(rig.guest)).toEqual(test.after)
     })
 
-    it.each(CASES)('$name is so too if the replay is killed as well', async test => {
+    // Copy and delete are the same everywhere; one case shows that S3 does them.
+    const twice = scheme === 's3' ? CASES.slice(-1) : CASES
+    it.each(twice)('$name is so too if the replay is killed as well', async test => {
       for (let steps = 0; steps < 3; steps++) {
         for (const again of [0, 1]) {
           const shown = await killed(test, steps, again)
