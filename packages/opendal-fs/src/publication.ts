@@ -5,6 +5,7 @@ import { unlink } from 'node:fs/promises'
 import { FsError } from '@ovfs/fuse-proto'
 import { type ConflictError, isSameContent, keepLoser, mayBeVersion } from './conflict.ts'
 import { DirtyFile, type Mark } from './dirty-file.ts'
+import { type DoubtfulAttempt, doubtOf, hasLanded } from './doubtful-attempt.ts'
 import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
 import { type PartSource, replaceByCopy, replaceObject } from './object-replacement.ts'
@@ -41,6 +42,8 @@ export class Publisher {
   /** Set if closes do not wait for the storage. */
   readonly #writeBack: WriteBack | undefined
   readonly #pending = new Set<Inode>()
+  /** Of files whose last attempt may have succeeded. */
+  readonly #doubtful = new WeakMap<DirtyFile, DoubtfulAttempt>()
   readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
 
   constructor(tree: Tree, budget: StagingBudget, names: SharedLock, settings: Settings, saved?: SavedFiles) {
@@ -168,9 +171,11 @@ export class Publisher {
     await this.#tree.attributes.announce(inode)
     const expected = file.info ?? file.replaced
     const found = await storage.stat(key)
-    if (!mayBeVersion(expected, found) && !(await this.#saved?.isOurs(inode, found))) {
-      return this.#settleConflict(inode, dirty, found)
-    }
+    const isOurs =
+      mayBeVersion(expected, found) ||
+      (await this.#saved?.isOurs(inode, found)) ||
+      (await this.#takeLanded(inode, dirty, found))
+    if (!isOurs) return this.#settleConflict(inode, dirty, found)
     const saved = asSaved ? this.#saved?.publication(inode, found) : undefined
     const snapshot = saved ?? { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
     try {
@@ -180,10 +185,37 @@ export class Publisher {
       // The bytes are there: if their version cannot be learned now, the next look will tell it.
       const info = await storage.stat(key).catch(() => undefined)
       await this.#published(inode, dirty, snapshot, info, bytes, saved)
+    } catch (error) {
+      if (saved === undefined) await this.#doubt(error, dirty, snapshot)
+      throw error
     } finally {
-      if (saved === undefined) dirty.release(snapshot.mark)
+      if (saved === undefined && this.#doubtful.get(dirty)?.mark !== snapshot.mark)
+        dirty.release(snapshot.mark)
       else await this.#saved?.attempted(inode)
     }
+  }
+
+  async #doubt(error: unknown, dirty: DirtyFile, snapshot: Snapshot): Promise<void> {
+    const attempt = await doubtOf(error, dirty, snapshot)
+    if (attempt === undefined) return
+    const earlier = this.#doubtful.get(dirty)
+    if (earlier !== undefined) dirty.release(earlier.mark)
+    this.#doubtful.set(dirty, attempt)
+  }
+
+  /** True if what was found is an own attempt: then the changes made since stand on it. */
+  async #takeLanded(inode: Inode, dirty: DirtyFile, found: ObjectInfo | undefined): Promise<boolean> {
+    const attempt = this.#doubtful.get(dirty)
+    if (attempt === undefined || found === undefined) return false
+    if (!(await hasLanded(this.#tree.storage, this.#tree.key(inode), found, attempt))) return false
+    const file = inode.file!
+    file.info = found
+    file.exists = true
+    file.replaced = undefined
+    this.#tree.dropContent(inode)
+    dirty.rebase(this.#tree.content(inode), attempt.mark)
+    this.#doubtful.delete(dirty)
+    return true
   }
 
   /** The bytes if they were few enough to be held at once; `lost` if the service found another version than the expected. */
