@@ -304,7 +304,9 @@ export class Attributes {
   #place(inode: Inode): Place | undefined {
     const directory = inode.parent ?? (inode === this.#tree.table.root ? inode : undefined)
     if (directory === undefined) return undefined
-    const segment = inode.parent === undefined ? ROOT_SEGMENT : this.#tree.segment(inode)
+    let segment = inode.parent === undefined ? ROOT_SEGMENT : this.#tree.segment(inode)
+    // A file has the plain one.
+    if (inode.segment !== undefined && inode.directory !== undefined) segment += '/'
     const sidecar = this.#sidecar(directory)
     return { directory, segment, sidecar, get: () => sidecar.get(segment) }
   }

@@ -106,7 +106,7 @@ export class Directories {
         await attributes.freshFrom(inode, objects)
         // Where there is an object too, that is what is found.
         objects.push(...attributes.specials(inode))
-        listing.load(objects, segment => names.toName(segment))
+        listing.load(objects, names)
       }
       for (const child of directory.children.values()) {
         // Not published yet: only we know of it.

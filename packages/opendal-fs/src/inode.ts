@@ -67,6 +67,8 @@ export class Inode {
   refreshing: Promise<void> | undefined
   /** Removed by somebody else: what is written to it from now on has no place to go. */
   lost = false
+  /** What stands for it in keys, where the name does not tell. */
+  segment: string | undefined
   /** What a symbolic link points to. */
   target: string | undefined
   xattrs: ReadonlyMap<string, Uint8Array> | undefined

@@ -12,6 +12,20 @@ export interface ListingEntry {
   /** The id kept for an inode that the guest has been shown by number only; 0 if none. */
   ino: number
   removed: boolean
+  /** Set if the name only stands for what is there. */
+  readonly shown: ShownSegment | undefined
+}
+
+/** See KeyNames.toShownName. */
+export interface ShownSegment {
+  readonly segment: string
+  /** The directory, where there is a file of the same name too. */
+  readonly isTwin: boolean
+}
+
+export interface SegmentNames {
+  toName(segment: string): string | undefined
+  toShownName(segment: string, isTwin: boolean): string | undefined
 }
 
 export class Listing {
@@ -24,10 +38,13 @@ export class Listing {
   #loaded = false
 
   /** The storage's answer. Names that were added or removed here while it was under way stay as they are. */
-  load(objects: Iterable<ListedObject>, nameOf: (segment: string) => string | undefined): void {
+  load(objects: Iterable<ListedObject>, names: SegmentNames): void {
     for (const { segment, kind, info } of objects) {
-      const name = nameOf(segment)
-      if (name === undefined) continue
+      const name = names.toName(segment)
+      if (name === undefined) {
+        this.#loadShown(names, { segment, isTwin: false }, kind, info)
+        continue
+      }
       const known = this.#places.get(name)
       if (known === undefined) this.#append(name, kind, info)
       // A file and a directory of one name: the file is the one that lookups find.
@@ -40,9 +57,18 @@ export class Listing {
       ) {
         known.kind = kind
         known.info = info
+        this.#loadShown(names, { segment, isTwin: true }, 'directory', undefined)
+      } else if (!this.#loaded && known.kind === 'file' && kind === 'directory') {
+        this.#loadShown(names, { segment, isTwin: true }, kind, undefined)
       }
     }
     this.#loaded = true
+  }
+
+  #loadShown(names: SegmentNames, shown: ShownSegment, kind: ObjectKind, info: ObjectInfo | undefined): void {
+    const name = names.toShownName(shown.segment, shown.isTwin)
+    if (name === undefined || this.#places.has(name)) return
+    this.#append(name, kind, info === undefined ? undefined : { ...info, segment: shown.segment }, shown)
   }
 
   get(name: string): ListingEntry | undefined {
@@ -72,8 +98,8 @@ export class Listing {
     kept.ino = 0
   }
 
-  #append(name: string, kind: ObjectKind, info: ObjectInfo | undefined): void {
-    const entry: ListingEntry = { name, kind, info, ino: 0, removed: false }
+  #append(name: string, kind: ObjectKind, info: ObjectInfo | undefined, shown?: ShownSegment): void {
+    const entry: ListingEntry = { name, kind, info, ino: 0, removed: false, shown }
     this.#places.set(name, entry)
     this.entries.push(entry)
   }

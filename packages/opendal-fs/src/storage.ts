@@ -20,6 +20,8 @@ export interface ObjectInfo {
   /** Undefined where the service keeps no times. */
   readonly mtime: Time | undefined
   readonly etag: string | undefined
+  /** Where the name is one that only stands for it; see KeyNames.toShownName. */
+  readonly segment?: string | undefined
   /** Of a `special` one. */
   readonly mode?: number | undefined
   /** The service's name for this version among several that it keeps. */

@@ -82,7 +82,7 @@ export class Tree {
 
   /** What stands for the inode's name in keys. */
   segment(inode: Inode): string {
-    return this.names.toSegment(inode.name)
+    return inode.segment ?? this.names.toSegment(inode.name)
   }
 
   // Answers from memory
@@ -207,6 +207,7 @@ export class Tree {
       this.table.requireRoom()
       const reserved = id ?? directory.listing?.get(name)?.ino
       child = this.table.add(parent, name, info.kind === 'directory', reserved || undefined)
+      child.segment = info.segment
     }
     this.apply(child, info)
     return child
@@ -305,11 +306,30 @@ export class Tree {
 
   /** What the storage says about a name now. */
   async ask(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
+    const shown = await this.#askShown(parent, name)
+    if (shown !== undefined) return shown
     const segment = this.names.toSegment(name)
     const [info] = await Promise.all([this.#stat(this.key(parent) + segment), this.attributes.fresh(parent)])
     // A pipe or a device on a local folder: reading one could wait for ever.
     if (info !== undefined) return info.kind === 'other' ? undefined : info
     return this.attributes.special(parent, segment)
+  }
+
+  /** The same for a name that stands for a segment without a name; undefined if it does not. */
+  async #askShown(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
+    const { names, storage } = this
+    const shown = names.fromShownName(name) ?? parent.directory!.listing?.get(name)?.shown
+    if (shown === undefined) return undefined
+    const { segment, isTwin } = shown
+    const key = this.key(parent) + segment
+    if (!names.isReachable(segment)) throw new FsError('EIO', `OpenDAL cannot reach ${JSON.stringify(key)}`)
+    await this.attributes.fresh(parent)
+    if (!isTwin) {
+      const info = await this.#stat(key)
+      return info === undefined || info.kind === 'other' ? undefined : { ...info, segment }
+    }
+    const [file, directory] = await Promise.all([storage.stat(key), statDirectory(storage, `${key}/`)])
+    return file?.kind === 'file' && directory !== undefined ? { ...directory, segment } : undefined
   }
 
   async #stat(key: string): Promise<ObjectInfo | undefined> {

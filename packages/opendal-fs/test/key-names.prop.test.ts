@@ -48,6 +48,37 @@ it('leaves ordinary names alone', () => {
   }
 })
 
+it.each(SCHEMES)(
+  'shows every segment of the storage but our own under some name, and that leads back, on %s',
+  scheme => {
+    const names = new KeyNames(scheme)
+    fc.assert(
+      fc.property(
+        fc.oneof(name, fc.constantFrom('', '.', '..', '.ovfs-x-plain')),
+        fc.boolean(),
+        (segment, twin) => {
+          fc.pre(!names.isOurs(segment))
+          const shown = names.toShownName(segment, twin)!
+          expect(Buffer.byteLength(shown)).toBeLessThanOrEqual(255)
+          expect(shown.includes('/') || shown.includes('\0')).toBe(false)
+          if (!names.isReachable(segment)) expect(names.fromShownName(shown)).toBe(undefined)
+          else if (twin || names.toName(segment) === undefined)
+            expect(names.fromShownName(shown)).toEqual({ segment, isTwin: twin })
+        },
+      ),
+    )
+  },
+)
+
+it('shows segments that are too long for a name under shorter ones, each its own', () => {
+  const names = new KeyNames('s3')
+  const long = ['a', 'b'].map(last => 'é'.repeat(300) + last)
+  const shown = long.map(segment => names.toShownName(segment, false)!)
+  expect(long.map(segment => names.toName(segment))).toEqual([undefined, undefined])
+  expect(new Set(shown).size).toBe(2)
+  for (const name of shown) expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255)
+})
+
 it('shows no segment that is the service of its own bookkeeping, or that no name could have made', () => {
   const names = new KeyNames('fs')
   const impossible = [

@@ -8,7 +8,10 @@ const object = (segment: string, kind: 'file' | 'directory' = 'file'): ListedObj
   info: undefined,
 })
 const names = (listing: Listing) => listing.entries.filter(({ removed }) => !removed).map(({ name }) => name)
-const same = (segment: string) => segment
+const same = {
+  toName: (segment: string) => segment,
+  toShownName: (segment: string, isTwin: boolean) => `shown ${segment}${isTwin ? '/' : ''}`,
+}
 
 it('keeps what was added and removed while the storage was still answering', () => {
   const listing = new Listing()
@@ -32,14 +35,26 @@ it('keeps the places of all others when a name goes and comes back', () => {
   expect(listing.get('b')?.kind).toBe('directory')
 })
 
-it('shows a name once, as the file that lookups find, if there is a directory of that name too', () => {
-  const listing = new Listing()
-  listing.load([object('x', 'directory'), object('x')], same)
-  expect(listing.entries.map(({ name, kind }) => [name, kind])).toEqual([['x', 'file']])
-})
+it.each([
+  ['the file', [object('x'), object('x', 'directory')]],
+  ['the directory', [object('x', 'directory'), object('x')]],
+])(
+  'gives a file the name that a directory has too, and that another one, %s being listed first',
+  (_, objects) => {
+    const listing = new Listing()
+    listing.load(objects, same)
+    expect(listing.entries.map(({ name, kind }) => [name, kind])).toEqual([
+      ['x', 'file'],
+      ['shown x/', 'directory'],
+    ])
+  },
+)
 
 it('leaves out what has no name', () => {
   const listing = new Listing()
-  listing.load([object('shown'), object('hidden')], segment => (segment === 'hidden' ? undefined : segment))
+  listing.load([object('shown'), object('hidden')], {
+    toName: segment => (segment === 'hidden' ? undefined : segment),
+    toShownName: () => undefined,
+  })
   expect(names(listing)).toEqual(['shown'])
 })
