@@ -335,6 +335,19 @@ describe.each([...SCHEMES, 'sqlite', 'redis'] as const)('on %s', scheme => {
     expect((await guest.getxattr('f', 'user.large')).length).toBe(65536)
   })
 
+  it('says what the storage knows of a file', async () => {
+    await guest.put('f', 'x')
+    const info = await storage.outside.stat('f')
+    const known = { etag: info.etag, version: info.version, 'content-type': info.contentType }
+    for (const [name, value] of Object.entries(known)) {
+      const shown = guest.getxattr('f', `user.ovfs.${name}`)
+      if (value === null) await expect(shown).rejects.toMatchObject({ code: 'ENODATA' })
+      else expect(await shown).toBe(value)
+    }
+    if (scheme === 's3') expect(info.etag).not.toBe(null)
+    expect(await guest.listxattr('f')).toEqual([])
+  })
+
   it('writes nothing for files that are as the options and the service say', async () => {
     await storage.outside.write('f', Buffer.from('x'))
     await guest.stat('f')
