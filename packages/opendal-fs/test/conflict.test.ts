@@ -127,6 +127,21 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect(kept()).toEqual(['ours'])
   })
 
+  if (scheme === 's3') {
+    it('tells the service what must be there for a write to replace it', async () => {
+      const conditions: unknown[] = []
+      const write = storage.operator.write.bind(storage.operator)
+      storage.operator.write = (path, content, options) => {
+        if (path === 'f') conditions.push(options)
+        return write(path, content, options)
+      }
+      await guest.put('f', 'new')
+      const { etag } = await storage.outside.stat('f')
+      await guest.put('f', 'newer')
+      expect(conditions).toEqual([{ ifNotExists: true }, { ifMatch: etag }])
+    })
+  }
+
   it('marks what of the old version could not be saved any more', async () => {
     await theirs('f', 'b'.repeat(100_000))
     const file = await guest.open('f', O_RDWR)
