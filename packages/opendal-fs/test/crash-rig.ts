@@ -84,8 +84,11 @@ export class CrashRig {
 
   async close(): Promise<void> {
     // A file system that has been killed does not end by itself.
-    if (!this.isFrozen) await this.#fs?.close()
-    await this.#state?.close()
+    try {
+      if (!this.isFrozen) await this.#fs?.close()
+    } finally {
+      await this.#state?.close()
+    }
   }
 
   remove(): void {

@@ -151,3 +151,21 @@ describe.each(SCHEMES)('with write-back on %s', scheme => {
     expect(await stored('a')).toBe('closed')
   })
 })
+
+describe('without write-back', () => {
+  it('leaves to the journal what could not be published by the end', async () => {
+    const storage = await service('memory')
+    const rig = new CrashRig('memory', storage.operator)
+    let guest = await rig.start()
+    rig.faults.before = async operation => {
+      if (operation === 'write') throw new Error('PermissionDenied (permanent) at write => no')
+    }
+    await expect(guest.put('a', 'refused')).rejects.toMatchObject({ code: 'EACCES' })
+    await expect(rig.close()).rejects.toMatchObject({ code: 'EACCES' })
+    guest = await rig.start()
+    expect(await files(guest)).toEqual({ a: 'refused' })
+    await rig.close()
+    rig.remove()
+    await storage.close()
+  })
+})
