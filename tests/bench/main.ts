@@ -116,5 +116,4 @@ async function intoReadme(text: string): Promise<void> {
   const readme = await readFile(path, 'utf8')
   const marked = /(<!-- bench -->\n)[\s\S]*(<!-- \/bench -->)/
   await writeFile(path, readme.replace(marked, `$1${text}\n$2`))
-  await promisify(execFile)(join(repository, 'node_modules', '.bin', 'biome'), ['format', '--write', path])
 }
