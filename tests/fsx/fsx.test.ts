@@ -11,7 +11,7 @@ import { Guest, type GuestResult } from '../harness/guest.ts'
 
 const OPERATIONS = Number(process.env.OVFS_FSX_OPERATIONS ?? 20_000)
 const SEED = Number(process.env.OVFS_FSX_SEED ?? 1 + Math.floor(Math.random() * 1e9))
-const PATIENCE_MS = 120_000 + OPERATIONS * 20
+const PATIENCE_MS = 120_000 + OPERATIONS * 40
 
 const storages: Record<string, Storage> = { memory: memoryStorage, fs: fsStorage, s3: s3Storage }
 const names = Object.keys(storages)

@@ -11,7 +11,7 @@ import { fsStorage, type Restartable, s3Storage } from './storage.ts'
 const storages = { fs: fsStorage, s3: s3Storage }
 const names = Object.keys(storages) as (keyof typeof storages)[]
 const lacks = missingForDebian() ?? missingForOvfs()
-const BOOT_MS = 300_000
+const BOOT_MS = 600_000
 
 interface Boot {
   readonly output: string
