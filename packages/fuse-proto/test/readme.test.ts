@@ -47,12 +47,9 @@ function service(row: Operation): string {
 
 /** A table whose first column holds numbers, padded as the formatter pads it. */
 function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const cells = rows.map(row => row.map(String))
-  const widths = header.map((title, i) => Math.max(3, title.length, ...cells.map(row => row[i]!.length)))
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell, i) => (i === 0 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(' | ')} |`
-  const rule = widths.map((width, i) => (i === 0 ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)))
-  return [line(header), `| ${rule.join(' | ')} |`, ...cells.map(line)].join('\n')
+  const line = (row: readonly (string | number)[]) => `| ${row.join(' | ')} |`
+  const rule = header.map((_title, i) => (i === 0 ? '--:' : '---'))
+  return [line(header), line(rule), ...rows.map(line)].join('\n')
 }
 
 function operationsTable(): string {
