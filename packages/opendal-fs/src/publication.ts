@@ -10,7 +10,7 @@ import { FOREVER, type Inode } from './inode.ts'
 import { type SharedLock, Slots } from './locks.ts'
 import { type PartSource, replaceByCopy, replaceObject } from './object-replacement.ts'
 import type { Settings } from './options.ts'
-import { isSaved, type SavedFiles, type SavedPublication } from './saved-files.ts'
+import type { SavedFiles, SavedPublication } from './saved-files.ts'
 import type { StagingBudget } from './staging-store.ts'
 import { StateError } from './state-error.ts'
 import type { ObjectInfo, WriteCondition } from './storage.ts'
@@ -93,10 +93,22 @@ export class Publisher {
     if (file?.dirty === undefined) return undefined
     if (inode.removed) return undefined
     return this.#inTurn(inode, async () => {
-      // What goes out is what the journal knows, or a replay would take it for somebody else's.
-      if (this.#writeBack !== undefined) await this.#saved?.save(inode).catch(this.#settings.onError)
-      await this.#publish(inode, this.#writeBack === undefined || isSaved(inode))
+      await this.#publish(inode, await this.#trySave(inode))
     })
+  }
+
+  /** With write-back, what goes out is what the journal knows, or a replay would take it for somebody else's. */
+  async #trySave(inode: Inode): Promise<boolean> {
+    if (this.#writeBack === undefined || this.#saved === undefined) return false
+    try {
+      await this.#saved.save(inode)
+      return true
+    } catch (error) {
+      // The storage may have room where the host's disk has none.
+      if (!(error instanceof StateError)) throw error
+      this.#settings.onError(error)
+      return false
+    }
   }
 
   /** Settles once a close may be acknowledged: as `publish`, or, with write-back, once the host's disk has it. */
