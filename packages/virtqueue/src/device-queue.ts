@@ -48,7 +48,7 @@ export class DeviceQueue implements ChainOwner {
   readonly #used: UsedRing
   readonly #inflightRing: InflightRing | undefined
   /** Heads that a predecessor took and never returned. */
-  #abandoned: number[] = []
+  readonly #abandoned: number[] = []
   #generation = -1
   /** False while some of the ring's memory is not there. */
   #mapped = false
@@ -104,7 +104,7 @@ export class DeviceQueue implements ChainOwner {
     this.#used.resume()
     const abandoned = this.#inflightRing?.recover(this.#used.index)
     if (abandoned) {
-      this.#abandoned = abandoned
+      this.#abandoned.push(...abandoned)
       // Each chain taken is either used or in flight.
       this.#lastAvail = (this.#used.index + abandoned.length) & 0xffff
     }
@@ -135,7 +135,8 @@ export class DeviceQueue implements ChainOwner {
     let left = Math.min(budget, MAX_BUDGET)
     this.#draining = true
     try {
-      if (this.#abandoned.length > 0 && !this.#takeAgain(handle)) return false
+      if (this.#abandoned.length > 0 && !this.#take(this.#abandoned.length, handle, this.#abandoned))
+        return false
       while (!this.#stopping) {
         const pending = (Atomics.load(this.#avail, this.#availAt + 1) - this.#lastAvail) & 0xffff
         if (pending === 0) {
@@ -157,7 +158,7 @@ export class DeviceQueue implements ChainOwner {
         }
         const count = Math.min(pending, left)
         left -= count
-        if (!this.#take(count, handle)) return false
+        if (!this.#take(count, handle, undefined)) return false
       }
       return false
     } finally {
@@ -277,60 +278,50 @@ export class DeviceQueue implements ChainOwner {
     } else if (this.#broken === undefined) {
       this.#deferred.push(chain.head, length)
     }
-    this.#releases.completed(chain)
+    if (this.#releases.awaited) this.#releases.completed(chain)
     if (this.#resolveStopped !== undefined && this.#inFlight === 0) this.#finish()
   }
 
-  /** Takes `count` chains; returns false if the ring broke, stopped or vanished on the way. */
-  #take(count: number, handle: (chain: Chain) => void): boolean {
+  /**
+   * Takes `count` chains, new ones or those that a predecessor took and never returned. Returns false if the ring broke,
+   * stopped or vanished on the way.
+   */
+  #take(count: number, handle: (chain: Chain) => void, abandoned: number[] | undefined): boolean {
     const mask = this.size - 1
     for (let i = 0; i < count; i++) {
-      const head = this.#avail[this.#availAt + 2 + (this.#lastAvail & mask)]!
+      const head =
+        abandoned === undefined
+          ? this.#avail[this.#availAt + 2 + (this.#lastAvail & mask)]!
+          : abandoned.shift()!
       if (head >= this.size) {
         this.#fail('BAD_HEAD', `head ${head} in a ring of ${this.size}`)
         return false
       }
-      const chain = this.#chainAt(head)
-      if (chain === undefined) return false
-      this.#lastAvail = (this.#lastAvail + 1) & 0xffff
-      if (this.#inflightRing !== undefined) this.#inflightRing.take(head)
+      let chain = this.#chains[head]
+      if (chain === undefined) {
+        chain = new Chain(this, head)
+        this.#chains[head] = chain
+      }
+      if (chain.inFlight) {
+        this.#fail('HEAD_IN_FLIGHT', `head ${head} is available again before it was used`)
+        return false
+      }
+      if (!this.#walker.walk(head, chain.readable, chain.writable)) {
+        chain.readable.clear()
+        chain.writable.clear()
+        this.#broke(this.#walker.fault!)
+        return false
+      }
+      if (abandoned === undefined) {
+        this.#lastAvail = (this.#lastAvail + 1) & 0xffff
+        if (this.#inflightRing !== undefined) this.#inflightRing.take(head)
+      }
       chain.inFlight = true
       this.#inFlight++
       handle(chain)
       if (this.#stopping || !this.#isReady()) return false
     }
     return true
-  }
-
-  /** The same for the chains that a predecessor took and never returned. */
-  #takeAgain(handle: (chain: Chain) => void): boolean {
-    for (let head = this.#abandoned.shift(); head !== undefined; head = this.#abandoned.shift()) {
-      const chain = this.#chainAt(head)
-      if (chain === undefined) return false
-      chain.inFlight = true
-      this.#inFlight++
-      handle(chain)
-      if (this.#stopping || !this.#isReady()) return false
-    }
-    return true
-  }
-
-  /** The chain with its spans, or undefined if it breaks a rule and the ring with it. */
-  #chainAt(head: number): Chain | undefined {
-    let chain = this.#chains[head]
-    if (chain === undefined) {
-      chain = new Chain(this, head)
-      this.#chains[head] = chain
-    }
-    if (chain.inFlight) {
-      this.#fail('HEAD_IN_FLIGHT', `head ${head} is available again before it was used`)
-      return undefined
-    }
-    if (this.#walker.walk(head, chain.readable, chain.writable)) return chain
-    chain.readable.clear()
-    chain.writable.clear()
-    this.#broke(this.#walker.fault!)
-    return undefined
   }
 
   /** Whether the ring may be touched, after looking whether the memory changed. */

@@ -15,8 +15,12 @@ export class Releases {
     return new Promise(resolve => this.#waits.push({ chains, resolve }))
   }
 
+  /** Asked for each chain: `completed` allocates, even where nobody waits. */
+  get awaited(): boolean {
+    return this.#waits.length > 0
+  }
+
   completed(chain: Chain): void {
-    if (this.#waits.length === 0) return
     this.#waits = this.#waits.filter(({ chains, resolve }) => {
       chains.delete(chain)
       if (chains.size > 0) return true
