@@ -19,7 +19,9 @@ export interface KillRun {
 }
 
 const ACTORS = 4
-const LONGEST_LIFE_MS = 400
+/** A daemon lives until it has acknowledged so many operations, at most, and then a moment that ends in the midst of others. */
+const MOST_OPERATIONS = 12
+const LONGEST_MOMENT_MS = 40
 
 /** Counts of what happened; rejects with the whole story if something was not as promised. */
 export async function runKills({
@@ -37,7 +39,7 @@ export async function runKills({
   let daemon = await start()
   try {
     for (let kill = 0; kill < kills; kill++) {
-      operations += await liveAndDie(daemon, actors, random.below(LONGEST_LIFE_MS))
+      operations += await liveAndDie(daemon, actors, random)
       daemon = await start()
       await inspect(daemon, actors, `kill ${kill} of seed ${seed}`)
     }
@@ -55,18 +57,24 @@ export async function runKills({
 }
 
 /** @returns the count of operations that were acknowledged */
-async function liveAndDie(daemon: Daemon, actors: readonly Actor[], lifeMs: number): Promise<number> {
+async function liveAndDie(daemon: Daemon, actors: readonly Actor[], random: Random): Promise<number> {
   const driver = await VirtioFsDriver.connect(daemon.socketPath)
   const { client } = driver
   await client.init()
   let dead = false
   let done = 0
+  const enough = random.below(MOST_OPERATIONS)
+  let wake = () => {}
+  const busy = new Promise<void>(resolve => {
+    wake = resolve
+  })
+  if (enough === 0) wake()
   for (const actor of actors) await actor.arrive(client)
   const living = actors.map(async actor => {
     while (!dead) {
       try {
         await actor.act(client)
-        done++
+        if (++done >= enough) wake()
       } catch (error) {
         if (dead) return
         throw new Error(`${actor.name} ${actor.history.at(-1)}: ${error}\n${daemon.stderr()}`)
@@ -75,7 +83,7 @@ async function liveAndDie(daemon: Daemon, actors: readonly Actor[], lifeMs: numb
   })
   const failed = Promise.race(living.map(life => life.then(() => new Promise<never>(() => undefined))))
   failed.catch(() => undefined)
-  await Promise.race([sleep(lifeMs), failed])
+  await Promise.race([busy.then(() => sleep(random.below(LONGEST_MOMENT_MS))), failed])
   dead = true
   await daemon.kill()
   await driver.close()
