@@ -249,7 +249,7 @@ export class OpendalFs implements FuseHandler {
 
   open(_ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
     const inode = this.#table.get(node)
-    if ((flags & O_TRUNC) !== 0 && inode.privileged)
+    if ((flags & O_TRUNC) !== 0 && inode.privileged && !this.#storage.readOnly)
       this.#tree.attributes.killPrivileges(inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0)
     return this.#files.open(inode, flags)
   }
