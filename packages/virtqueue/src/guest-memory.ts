@@ -160,7 +160,7 @@ export class GuestMemory {
     const hit = this.#recent[recentSlot(address)]!
     if (address >= hit.guestStart && address + length <= hit.guestEnd && length > 0) {
       // `| 0` keeps the array of offsets one of small integers; a subtraction of doubles would not.
-      into.push(hit.view, hit.bytes, (address - hit.guestStart) | 0, length)
+      into.append(hit.view, hit.bytes, (address - hit.guestStart) | 0, length)
       return true
     }
     return this.#translateAcross(address, length, into)

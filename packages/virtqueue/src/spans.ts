@@ -26,6 +26,20 @@ export class Spans {
     this.byteLength += length
   }
 
+  /**
+   * As `push`, but bytes that follow the last span's in its piece make that one longer: a driver gives a descriptor for each
+   * page of a large buffer, and neighbouring pages are copied at once.
+   */
+  append(view: DataView, bytes: Uint8Array, offset: number, length: number): void {
+    const last = this.count - 1
+    if (last >= 0 && this.bytes[last] === bytes && this.offsets[last]! + this.lengths[last]! === offset) {
+      this.lengths[last] = this.lengths[last]! + length
+      this.byteLength += length
+    } else {
+      this.push(view, bytes, offset, length)
+    }
+  }
+
   /** Forgets the spans: what still holds this object reads and writes zero bytes from now on. */
   clear(): void {
     this.count = 0

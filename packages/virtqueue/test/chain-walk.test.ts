@@ -70,11 +70,22 @@ describe('a legal chain', () => {
     const rig = rawRig()
     order.forEach((index, i) => {
       const last = i === order.length - 1
-      rig.raw.descriptor(index, A + i * 16, 16, last ? 0 : NEXT, last ? 0 : order[i + 1])
+      rig.raw.descriptor(index, A + i * 32, 16, last ? 0 : NEXT, last ? 0 : order[i + 1])
     })
     rig.raw.offer(0)
     const [chain] = takeAll(rig.device)
-    expect(chain!.readable.offsets.slice(0, 8)).toEqual(order.map((_, i) => i * 16))
+    expect(chain!.readable.offsets.slice(0, 8)).toEqual(order.map((_, i) => i * 32))
+  })
+
+  it('has one span for buffers that follow each other in memory, but none across the two directions', () => {
+    const pages: Descriptor[] = [
+      [A, 16, NEXT, 1],
+      [A + 16, 16, NEXT, 2],
+      [A + 32, 8, WRITE | NEXT, 3],
+      [A + 40, 8, WRITE | NEXT, 4],
+      [A + 64, 8, WRITE],
+    ]
+    expect(shape(offer(pages))).toEqual({ readable: 32, writable: 24, spans: 3 })
   })
 
   it('ignores `next` of its last descriptor', () => {
@@ -141,7 +152,7 @@ describe('an indirect table', () => {
 
   it('may have more entries than the ring, up to the limit', () => {
     const table = (count: number): Descriptor[] =>
-      Array.from({ length: count }, (_, i) => [A + i, 1, i < count - 1 ? NEXT : 0, i + 1] as const)
+      Array.from({ length: count }, (_, i) => [A + 2 * i, 1, i < count - 1 ? NEXT : 0, i + 1] as const)
     const options = { size: 4, maxChainLength: 20 }
     expect(shape(offer([[TABLE_AT, 320, INDIRECT]], table(20), options))).toEqual({
       readable: 20,
