@@ -2,7 +2,7 @@
 // the ring within a microsecond or a few of the last answer, far sooner than a kick would get here. The moment grows while
 // that pays, and shrinks to nearly nothing when it does not.
 
-/** Looks at the ring; one takes about 5 ns. */
+/** How often the ring is looked at, at least and at most. */
 const LEAST_PATIENCE = 64
 const MOST_PATIENCE = 4096
 
