@@ -2,7 +2,7 @@
 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { StateFolder } from './state-folder.ts'
+import type { StateFolder } from './journal/state-folder.ts'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */

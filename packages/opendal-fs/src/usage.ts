@@ -2,10 +2,10 @@
 // so with limits everything is counted once, before the first change; from then on the changes made here are.
 
 import { FsError, type KstatfsOut, NAME_MAX } from '@ovfs/fuse-proto'
-import type { KeyNames } from './key-names.ts'
-import { forEachConcurrently } from './locks.ts'
+import { forEachConcurrently } from './names/locks.ts'
 import type { Settings } from './options.ts'
-import type { Storage } from './storage.ts'
+import type { KeyNames } from './storage/key-names.ts'
+import type { Storage } from './storage/storage.ts'
 
 const BLOCK = 4096
 const MANY_FILES = 2 ** 32

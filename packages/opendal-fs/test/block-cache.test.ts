@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { BlockCache, Content, GRANULE } from '../src/block-cache.ts'
+import { BlockCache, Content, GRANULE } from '../src/files/block-cache.ts'
 import { Reply } from './guest.ts'
 
 /** Each byte tells its place, so that a byte from elsewhere is seen. */

@@ -2,9 +2,9 @@ import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { BlockCache, Content } from '../src/block-cache.ts'
-import { DirtyFile } from '../src/dirty-file.ts'
-import { StagingBudget } from '../src/staging-store.ts'
+import { BlockCache, Content } from '../src/files/block-cache.ts'
+import { DirtyFile } from '../src/writes/dirty-file.ts'
+import { StagingBudget } from '../src/writes/staging-store.ts'
 import { Reply, requestData } from './guest.ts'
 
 const place = fc.nat({ max: 300_000 })

@@ -2,7 +2,7 @@
 // test is about them: they come and go with the times of files.
 
 import type { Operator } from 'opendal'
-import { SIDECAR } from '../src/key-names.ts'
+import { SIDECAR } from '../src/storage/key-names.ts'
 
 type Intercept = (operation: string, key: string) => Promise<void> | undefined
 

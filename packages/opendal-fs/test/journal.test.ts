@@ -13,9 +13,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { Journal } from '../src/journal.ts'
-import { encodeHeader, encodeRecord } from '../src/journal-record.ts'
-import { StateError } from '../src/state-error.ts'
+import { Journal } from '../src/journal/journal.ts'
+import { encodeHeader, encodeRecord } from '../src/journal/journal-record.ts'
+import { StateError } from '../src/journal/state-error.ts'
 
 let folder: string
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { KeyNames } from '../src/key-names.ts'
+import { KeyNames } from '../src/storage/key-names.ts'
 
 const SCHEMES = ['fs', 's3', 'azblob', 'memory', 'webdav']
 

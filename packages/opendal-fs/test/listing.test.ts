@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { Listing } from '../src/listing.ts'
-import type { ListedObject } from '../src/storage.ts'
+import { Listing } from '../src/names/listing.ts'
+import type { ListedObject } from '../src/storage/storage.ts'
 
 const object = (segment: string, kind: 'file' | 'directory' = 'file'): ListedObject => ({
   segment,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { forEachConcurrently, Mutex, SharedLock, Slots } from '../src/locks.ts'
+import { forEachConcurrently, Mutex, SharedLock, Slots } from '../src/names/locks.ts'
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 

@@ -1,7 +1,7 @@
 import { FsError } from '@ovfs/fuse-proto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { OpendalFs } from '../src/index.ts'
-import { forEachConcurrently } from '../src/locks.ts'
+import { forEachConcurrently } from '../src/names/locks.ts'
 import { ctx, Guest, O_EXCL, O_RDWR, O_WRONLY } from './guest.ts'
 import { SCHEMES, type Service, service } from './services.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { RangeSet } from '../src/range-set.ts'
+import { RangeSet } from '../src/writes/range-set.ts'
 
 const SPACE = 64
 const range = fc.tuple(fc.nat({ max: SPACE }), fc.nat({ max: SPACE }))

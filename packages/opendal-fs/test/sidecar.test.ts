@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { Operator } from 'opendal'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type AttributeEntry, decodeEntries, encodeEntries } from '../src/attribute-entry.ts'
+import { type AttributeEntry, decodeEntries, encodeEntries } from '../src/attributes/attribute-entry.ts'
 import { OpendalFs } from '../src/index.ts'
 import { Faults, faulty } from './faulty-operator.ts'
 import { Guest } from './guest.ts'

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { StateFolder } from '../src/state-folder.ts'
+import { StateFolder } from '../src/journal/state-folder.ts'
 
 let folder: string
 

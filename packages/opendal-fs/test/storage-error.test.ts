@@ -1,6 +1,6 @@
 import { Operator } from 'opendal'
 import { expect, it } from 'vitest'
-import { isNotFound, isVersionLost, toStorageError } from '../src/storage-error.ts'
+import { isNotFound, isVersionLost, toStorageError } from '../src/storage/storage-error.ts'
 
 const of = (text: string, scheme = 's3') => toStorageError(new Error(text), scheme, 'read', 'k')
 

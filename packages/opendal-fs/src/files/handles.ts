@@ -1,0 +1,115 @@
+// Open files and directories of one session. Handle numbers count up and are never used twice.
+
+import { type FileHandle, FsError } from '@ovfs/fuse-proto'
+import type { Inode } from '../names/inode.ts'
+import type { Listing } from '../names/listing.ts'
+import type { SavedDirectoryHandle, SavedFileHandle } from '../session/session-state.ts'
+import type { ReadAhead } from './read-ahead.ts'
+
+export interface OpenFile {
+  readonly inode: Inode
+  readonly writable: boolean
+  readonly readAhead: ReadAhead
+  /** What was written through this handle and is lost to the storage: told at each fsync and close from then on. */
+  failure?: FsError
+}
+
+export interface OpenDirectory {
+  readonly inode: Inode
+  /** What this reader walks through; taken when it starts, and again when it starts over. */
+  listing: Listing | undefined
+}
+
+export class Handles {
+  readonly #limit: number
+  readonly #files = new Map<number, OpenFile>()
+  readonly #directories = new Map<number, OpenDirectory>()
+  #last = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** @throws ENFILE if the guest holds too many */
+  addFile(file: OpenFile): FileHandle {
+    const fh = this.#next()
+    this.restoreFile(fh, file)
+    return fh
+  }
+
+  addDirectory(directory: OpenDirectory): FileHandle {
+    const fh = this.#next()
+    this.restoreDirectory(fh, directory)
+    return fh
+  }
+
+  /** A handle of a session that began elsewhere. */
+  restoreFile(fh: FileHandle, file: OpenFile): void {
+    this.#files.set(fh, file)
+    file.inode.opens++
+    if (file.writable) file.inode.file?.writers.add(file)
+  }
+
+  restoreDirectory(fh: FileHandle, directory: OpenDirectory): void {
+    this.#directories.set(fh, directory)
+    directory.inode.opens++
+  }
+
+  continueAfter(last: number): void {
+    this.#last = Math.max(this.#last, last)
+  }
+
+  /** @throws ENFILE */
+  requireRoom(count: number): void {
+    if (this.#files.size + this.#directories.size + count > this.#limit) throw new FsError('ENFILE')
+  }
+
+  saved(): { files: SavedFileHandle[]; directories: SavedDirectoryHandle[]; last: number } {
+    return {
+      files: Array.from(this.#files, ([fh, { inode, writable }]) => [fh, inode.nodeid, writable]),
+      directories: Array.from(this.#directories, ([fh, { inode }]) => [fh, inode.nodeid]),
+      last: this.#last,
+    }
+  }
+
+  /** @throws EBADF */
+  file(fh: FileHandle): OpenFile {
+    const file = this.#files.get(fh)
+    if (file === undefined) throw new FsError('EBADF')
+    return file
+  }
+
+  directory(fh: FileHandle): OpenDirectory {
+    const directory = this.#directories.get(fh)
+    if (directory === undefined) throw new FsError('EBADF')
+    return directory
+  }
+
+  closeFile(fh: FileHandle): OpenFile {
+    const file = this.file(fh)
+    this.#files.delete(fh)
+    file.inode.opens--
+    file.inode.file?.writers.delete(file)
+    return file
+  }
+
+  closeDirectory(fh: FileHandle): OpenDirectory {
+    const directory = this.directory(fh)
+    this.#directories.delete(fh)
+    directory.inode.opens--
+    return directory
+  }
+
+  /** The inodes of all open files; afterwards none is open. */
+  closeAll(): Set<Inode> {
+    const inodes = new Set<Inode>()
+    for (const fh of [...this.#files.keys()]) inodes.add(this.closeFile(fh as FileHandle).inode)
+    for (const fh of [...this.#directories.keys()]) this.closeDirectory(fh as FileHandle)
+    return inodes
+  }
+
+  #next(): FileHandle {
+    this.requireRoom(1)
+    return ++this.#last as FileHandle
+  }
+}

@@ -1,0 +1,154 @@
+// What the journal says: files whose bytes the storage does not have yet, and changes of names that were begun. Each is to be
+// finished by the next daemon if this one does not get to it. Versions tell whether somebody else was there meanwhile.
+
+import type { Time } from '../attributes/time.ts'
+import type { ObjectInfo } from '../storage/storage.ts'
+import type { Change } from './journal-record.ts'
+
+/** What the storage said of an object; null if there was none. */
+export type Version = Pick<ObjectInfo, 'size' | 'etag' | 'mtime'> | null
+
+type Ranges = readonly (readonly [start: number, end: number])[]
+
+/** The bytes of a file at one moment, in a file of the state folder that never changes. */
+export interface SavedContent {
+  /** Of the file in the folder; the bytes lie at their offsets. */
+  readonly name: string
+  readonly size: number
+  readonly mtime: Time
+  readonly written: Ranges
+  /** Where the version in the storage shows. The rest is zeros. */
+  readonly base: Ranges
+}
+
+export interface FileEntry {
+  readonly kind: 'file'
+  readonly key: string
+  readonly content: SavedContent
+  /** What lies under the key until the content is published. */
+  readonly replaces: Version
+  /** Earlier contents that may lie there instead: whoever published them did not learn how it ended. */
+  readonly mayBe: readonly SavedContent[]
+}
+
+/** A file or a directory that is being moved. */
+export interface MoveEntry {
+  readonly kind: 'move'
+  readonly from: string
+  /** Ends with a slash, as `from` does, if it is a directory. */
+  readonly to: string
+  /** False for a file that the storage does not have: what lies at `from` is only what it has replaced, and goes. */
+  readonly published: boolean
+  /** What lay at `from` before; null for a directory. */
+  readonly source: Version
+  /** What lay at `to` before. */
+  readonly target: Version
+  /** Where the old target was put because it was open, if it was. */
+  readonly aside: string | null
+  /** File entries of the old target, which go with it. */
+  readonly drops: readonly string[]
+}
+
+/** An object that is being deleted. */
+export interface RemovalEntry {
+  readonly kind: 'removal'
+  readonly key: string
+  readonly version: Version
+  /** Where the object was put because it was open, if it was. */
+  readonly aside: string | null
+  /** The file's own entries, which go with it. */
+  readonly drops: readonly string[]
+}
+
+/** A removed file that is still open, under a name that nobody sees. */
+export interface AsideEntry {
+  readonly kind: 'aside'
+  readonly key: string
+}
+
+export type JournalEntry = FileEntry | MoveEntry | RemovalEntry | AsideEntry
+
+/** A journal key; they sort in the order in which the entries were made. */
+export type EntryKey = `${JournalEntry['kind']}:${string}`
+
+export function entryChange(key: EntryKey, entry: JournalEntry | undefined): Change {
+  return entry === undefined ? { key } : { key, value: entry }
+}
+
+export function versionOf(info: ObjectInfo | undefined): Version {
+  if (info === undefined) return null
+  const { size, etag, mtime } = info
+  return { size, etag, mtime }
+}
+
+/** Undefined if the value is no entry that this version knows. */
+export function parseEntry(key: string, value: unknown): JournalEntry | undefined {
+  if (!isRecord(value) || !key.startsWith(`${String(value.kind)}:`)) return undefined
+  return ENTRY_CHECKS[String(value.kind)]?.(value) === true ? (value as unknown as JournalEntry) : undefined
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+const ENTRY_CHECKS: Readonly<Record<string, (value: Fields) => boolean>> = {
+  file: ({ key, content, replaces, mayBe }) =>
+    isKey(key) && isContent(content) && isVersion(replaces) && Array.isArray(mayBe) && mayBe.every(isContent),
+  move: ({ from, to, published, source, target, aside, drops }) =>
+    isKey(from) &&
+    isKey(to) &&
+    typeof published === 'boolean' &&
+    isVersion(source) &&
+    isVersion(target) &&
+    isKeyOrNull(aside) &&
+    isList(drops),
+  removal: ({ key, version, aside, drops }) =>
+    isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops),
+  aside: ({ key }) => isKey(key),
+}
+
+/** Never the root, and never out of it. */
+function isKey(value: unknown): value is string {
+  return (
+    typeof value === 'string' && value !== '' && value.split('/').every(part => part !== '..' && part !== '.')
+  )
+}
+
+function isKeyOrNull(value: unknown): boolean {
+  return value === null || isKey(value)
+}
+
+function isList(value: unknown): boolean {
+  return Array.isArray(value) && value.every(item => typeof item === 'string')
+}
+
+function isContent(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { name, size, mtime, written, base } = value
+  // A name that leads out of the folder is none of ours.
+  if (typeof name !== 'string' || !/^[\w-]+$/.test(name) || !isOffset(size) || !isTime(mtime)) return false
+  return [written, base].every(ranges => Array.isArray(ranges) && ranges.every(range => isRange(range, size)))
+}
+
+function isRange(value: unknown, size: number): boolean {
+  if (!Array.isArray(value) || value.length !== 2) return false
+  const [start, end] = value
+  return isOffset(start) && isOffset(end) && start < end && end <= size
+}
+
+function isVersion(value: unknown): boolean {
+  if (value === null) return true
+  if (!isRecord(value) || !isOffset(value.size)) return false
+  const { etag, mtime } = value
+  return (etag === undefined || typeof etag === 'string') && (mtime === undefined || isTime(mtime))
+}
+
+function isTime(value: unknown): value is Time {
+  return isRecord(value) && Number.isSafeInteger(value.sec) && isOffset(value.nsec)
+}
+
+function isOffset(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,249 @@
+// What a daemon does first with the journal of the one before it: finishes the moves and deletions that were begun, and then
+// publishes the files that the storage does not have. What somebody else has changed meanwhile is not overwritten: the losing
+// bytes go to the recovery folder. A replay that is killed is done again by the next.
+
+import { readdir, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { forEachConcurrently } from '../names/locks.ts'
+import type { KeyNames } from '../storage/key-names.ts'
+import { finishDirectoryMove, isSameObject, moveObject } from '../storage/object-moves.ts'
+import { replaceObject } from '../storage/object-replacement.ts'
+import type { ObjectInfo, Storage } from '../storage/storage.ts'
+import { mayBeVersion, recoveryName } from '../writes/conflict.ts'
+import {
+  type EntryKey,
+  entryChange,
+  type FileEntry,
+  type MoveEntry,
+  parseEntry,
+  type RemovalEntry,
+  type Version,
+  versionOf,
+} from './journal-entries.ts'
+import type { Change } from './journal-record.ts'
+import { keepContent, SavedSource } from './saved-content.ts'
+import { StateError } from './state-error.ts'
+import type { StateFolder } from './state-folder.ts'
+
+const CONCURRENT_PUBLICATIONS = 8
+
+/** Something that the storage did not take, because somebody else had changed it. */
+export interface Conflict {
+  /** The key in the storage. */
+  readonly key: string
+  /** The file on the host that holds the losing bytes; undefined if they are still in the storage. */
+  readonly keptAs: string | undefined
+}
+
+export interface ReplayReport {
+  /** Files whose bytes the storage has now. */
+  readonly published: number
+  /** Moves and deletions that were finished. */
+  readonly finished: number
+  readonly conflicts: readonly Conflict[]
+  /** Bytes at the end of the journal that were no whole record. */
+  readonly cut: number
+}
+
+export class Replay {
+  readonly #state: StateFolder
+  readonly #storage: Storage
+  readonly #names: KeyNames
+  readonly #files = new Map<string, FileEntry>()
+  readonly #conflicts: Conflict[] = []
+  #published = 0
+  #finished = 0
+
+  constructor(state: StateFolder, storage: Storage, names: KeyNames) {
+    this.#state = state
+    this.#storage = storage
+    this.#names = names
+  }
+
+  /** If it rejects, the journal holds what is still to be done. */
+  async run(): Promise<ReplayReport> {
+    const { journal } = this.#state
+    const moves: [string, MoveEntry][] = []
+    const removals: [string, RemovalEntry][] = []
+    const asides: [string, string][] = []
+    for (const [key, value] of journal.entries) {
+      // Others keep entries too, under kinds of their own.
+      if (!/^(file|move|removal|aside):/.test(key)) continue
+      const entry = parseEntry(key, value)
+      if (entry === undefined)
+        throw new StateError(
+          'FOREIGN',
+          `${this.#state.path}: the journal has an entry of a newer version of ovfs`,
+        )
+      if (entry.kind === 'file') this.#files.set(key, entry)
+      else if (entry.kind === 'move') moves.push([key, entry])
+      else if (entry.kind === 'removal') removals.push([key, entry])
+      else asides.push([key, entry.key])
+    }
+    for (const [key, entry] of moves) await this.#move(key, entry)
+    await forEachConcurrently(removals, CONCURRENT_PUBLICATIONS, ([key, entry]) => this.#remove(key, entry))
+    await forEachConcurrently(asides, CONCURRENT_PUBLICATIONS, async ([key, aside]) => {
+      await this.#storage.delete(aside)
+      await journal.commit([{ key }])
+    })
+    await forEachConcurrently([...this.#files], CONCURRENT_PUBLICATIONS, ([key, entry]) =>
+      this.#publish(key, entry),
+    )
+    await this.#sweep()
+    const conflicts = this.#conflicts
+    return { published: this.#published, finished: this.#finished, conflicts, cut: journal.cut }
+  }
+
+  async #move(key: string, entry: MoveEntry): Promise<void> {
+    const moved = entry.from.endsWith('/') ? await this.#moveDirectory(entry) : await this.#moveFile(entry)
+    const changes: Change[] = [{ key }]
+    if (moved) {
+      this.#finished++
+      if (entry.aside !== null) await this.#storage.delete(entry.aside)
+      for (const dropped of entry.drops) {
+        this.#files.delete(dropped)
+        changes.push({ key: dropped })
+      }
+      for (const [fileKey, file] of this.#files) {
+        const next = await this.#follow(entry, file)
+        if (next === file) continue
+        this.#files.set(fileKey, next)
+        changes.push(entryChange(fileKey as EntryKey, next))
+      }
+    }
+    await this.#state.journal.commit(changes)
+  }
+
+  /** True if the file is at its new place now. */
+  async #moveFile(entry: MoveEntry): Promise<boolean> {
+    if (!entry.published) return this.#moveUnpublished(entry)
+    const storage = this.#storage
+    const { from, to, source, target } = entry
+    const [atFrom, atTo] = await Promise.all([storage.stat(from), storage.stat(to)])
+    if (atFrom === undefined || !isVersion(atFrom, source)) {
+      if (atTo !== undefined) return true
+      // Somebody else was faster than the move.
+      await this.#restore(entry)
+      return false
+    }
+    if (atTo === undefined || isVersion(atTo, target)) await moveObject(storage, from, to, atFrom.size)
+    else if (await isSameObject(storage, from, atFrom, to, atTo)) await storage.delete(from)
+    else {
+      this.#conflicts.push({ key: from, keptAs: undefined })
+      return false
+    }
+    return true
+  }
+
+  /** What was never saved went with the daemon: then it has not been moved over anything either. */
+  async #moveUnpublished(entry: MoveEntry): Promise<boolean> {
+    const { from, to, source, drops } = entry
+    const isSaved = [...this.#files].some(
+      ([key, file]) => file.key === from || (file.key === to && !drops.includes(key)),
+    )
+    if (!isSaved) {
+      await this.#restore(entry)
+      return false
+    }
+    const atFrom = await this.#storage.stat(from)
+    if (atFrom !== undefined && isVersion(atFrom, source)) await this.#storage.delete(from)
+    return true
+  }
+
+  async #restore({ to, aside }: MoveEntry): Promise<void> {
+    const old = aside === null ? undefined : await this.#storage.stat(aside)
+    if (aside === null || old === undefined || (await this.#storage.stat(to)) !== undefined) return
+    await moveObject(this.#storage, aside, to, old.size)
+  }
+
+  async #moveDirectory({ from, to }: MoveEntry): Promise<boolean> {
+    const staying = await finishDirectoryMove(this.#storage, from, to)
+    for (const key of staying) this.#conflicts.push({ key, keptAs: undefined })
+    return staying.length === 0
+  }
+
+  /** A file that was not published yet lies where its name was moved to. */
+  async #follow(move: MoveEntry, file: FileEntry): Promise<FileEntry> {
+    const { from, to } = move
+    const isDirectory = from.endsWith('/')
+    const isAt = (place: string) => (isDirectory ? file.key.startsWith(place) : file.key === place)
+    let key: string
+    if (isAt(from)) key = to + file.key.slice(from.length)
+    else if (isAt(to)) key = file.key
+    else return file
+    const { replaces } = file
+    if (!move.published) {
+      if (key === file.key) return file
+      // What the file replaces at its new place, if that is still there.
+      const there = await this.#storage.stat(key)
+      return { ...file, key, replaces: isVersion(there, move.target) ? move.target : null }
+    }
+    if (replaces === null) return { ...file, key }
+    // The same bytes, which the storage may know by another version since they were moved.
+    const info = await this.#storage.stat(key)
+    return { ...file, key, replaces: info?.size === replaces.size ? versionOf(info) : replaces }
+  }
+
+  async #remove(key: string, { key: object, version, aside, drops }: RemovalEntry): Promise<void> {
+    const info = await this.#storage.stat(object)
+    const removes = info === undefined || isVersion(info, version)
+    if (removes) {
+      await this.#storage.delete(object)
+      if (aside !== null) await this.#storage.delete(aside)
+      this.#finished++
+      for (const dropped of drops) this.#files.delete(dropped)
+    }
+    await this.#state.journal.commit([{ key }, ...(removes ? drops.map(dropped => ({ key: dropped })) : [])])
+  }
+
+  async #publish(entryKey: string, entry: FileEntry): Promise<void> {
+    const { key, content } = entry
+    const info = await this.#storage.stat(key)
+    const read = (offset: number, length: number) => this.#storage.read(key, offset, length, info?.etag)
+    const { savedPath } = this.#state
+    const source = new SavedSource(content, savedPath, read)
+    let mine = isVersion(info, entry.replaces)
+    if (!mine && info !== undefined) {
+      if (await source.isIn(info.size, read)) {
+        await this.#done(entryKey, entry)
+        return
+      }
+      for (const earlier of entry.mayBe) {
+        mine ||= await new SavedSource(earlier, savedPath, read).isIn(info.size, read)
+      }
+    }
+    if (mine) {
+      await replaceObject(this.#storage, this.#names, key, source, content.size)
+      this.#published++
+    } else {
+      const keptAs = join(this.#state.recoveryPath, recoveryName(key))
+      await keepContent(content, savedPath, keptAs)
+      this.#conflicts.push({ key, keptAs })
+    }
+    await this.#done(entryKey, entry)
+  }
+
+  async #done(key: string, { content, mayBe }: FileEntry): Promise<void> {
+    await this.#state.journal.commit([{ key }])
+    for (const { name } of [content, ...mayBe]) await removeFile(join(this.#state.savedPath, name))
+  }
+
+  /** Files that were saved and never acknowledged, or not removed before the kill. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.#state.savedPath))
+      await removeFile(join(this.#state.savedPath, name))
+  }
+}
+
+function isVersion(info: ObjectInfo | undefined, version: Version): boolean {
+  if (info === undefined || version === null) return info === undefined && version === null
+  return mayBeVersion({ kind: 'file', size: version.size, mtime: version.mtime, etag: version.etag }, info)
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}

@@ -1,0 +1,61 @@
+// Listings where the service has none: a directory's sidecar names what has been made in it, and the service is asked for each.
+// A name is in the index before its object appears and stays until after it is gone, so what the service denies is left
+// out and nothing is missing. Objects that others made there without an entry are found by name only.
+
+import { FsError } from '@ovfs/fuse-proto'
+import { decodeEntries, type Entries, isSpecial, LARGEST_SIDECAR } from '../attributes/attribute-entry.ts'
+import { DIRECTORY_MARKER, SIDECAR } from '../storage/key-names.ts'
+import type { ListedObject, ObjectInfo, Storage } from '../storage/storage.ts'
+import { forEachConcurrently } from './locks.ts'
+
+const CONCURRENT_QUESTIONS = 32
+
+/** The children of a directory, `key` being empty or ending with a slash; what is ours among them too. */
+export async function listIndexed(storage: Storage, key: string): Promise<ListedObject[]> {
+  const info = await storage.stat(key + SIDECAR)
+  if (info === undefined) return ownObjects(storage, key, undefined)
+  const listed = await ownObjects(storage, key, info)
+  const segments = [...(await readIndex(storage, key + SIDECAR, info))]
+    .filter(([segment, entry]) => segment !== '' && !isSpecial(entry))
+    .map(([segment]) => segment)
+  await forEachConcurrently(segments, CONCURRENT_QUESTIONS, async segment => {
+    const found = (await storage.stat(key + segment)) ?? (await statDirectory(storage, `${key}${segment}/`))
+    if (found !== undefined) listed.push({ segment, kind: found.kind, info: found })
+  })
+  return listed
+}
+
+/** A directory that only its marker may tell of. */
+export async function statDirectory(storage: Storage, key: string): Promise<ObjectInfo | undefined> {
+  const info = await storage.stat(key)
+  if (info !== undefined) return info.kind === 'directory' ? info : undefined
+  if (storage.capability.list) return undefined
+  // Where prefixes cannot be listed, only our marker tells of a directory.
+  const marker = await storage.stat(key + DIRECTORY_MARKER)
+  return marker === undefined
+    ? undefined
+    : { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
+}
+
+async function ownObjects(
+  storage: Storage,
+  key: string,
+  sidecar: ObjectInfo | undefined,
+): Promise<ListedObject[]> {
+  const marker = storage.capability.createDir ? undefined : await storage.stat(key + DIRECTORY_MARKER)
+  const listed: ListedObject[] = []
+  if (sidecar !== undefined) listed.push({ segment: SIDECAR, kind: 'file', info: sidecar })
+  if (marker !== undefined) listed.push({ segment: DIRECTORY_MARKER, kind: 'file', info: marker })
+  return listed
+}
+
+/** A damaged index is an error: an empty listing would be a wrong answer. */
+async function readIndex(storage: Storage, key: string, info: ObjectInfo): Promise<Entries> {
+  if (info.size > LARGEST_SIDECAR) throw new FsError('EIO', `${key} is too large for an index`)
+  const bytes = await storage.read(key, 0, info.size, info.etag)
+  try {
+    return decodeEntries(bytes)
+  } catch (cause) {
+    throw new FsError('EIO', `${JSON.stringify(key)} cannot be used as an index`, { cause })
+  }
+}

@@ -1,0 +1,106 @@
+// What a directory holds, as one listing of the storage gave it and as changes made here have altered it since. Entries keep
+// their places: a removed one leaves a gap, a new one goes to the end. So a place is a cookie that stays valid, and a reader
+// in the middle neither loses nor repeats an untouched name.
+
+import type { ListedObject, ObjectInfo, ObjectKind } from '../storage/storage.ts'
+
+export interface ListingEntry {
+  readonly name: string
+  kind: ObjectKind
+  /** Undefined if the listing had names only, or if the entry was changed since. */
+  info: ObjectInfo | undefined
+  /** The id kept for an inode that the guest has been shown by number only; 0 if none. */
+  ino: number
+  removed: boolean
+  /** Set if the name only stands for what is there. */
+  readonly shown: ShownSegment | undefined
+}
+
+/** See KeyNames.toShownName. */
+export interface ShownSegment {
+  readonly segment: string
+  /** The directory, where there is a file of the same name too. */
+  readonly isTwin: boolean
+}
+
+export interface SegmentNames {
+  toName(segment: string): string | undefined
+  toShownName(segment: string, isTwin: boolean): string | undefined
+}
+
+export class Listing {
+  readonly entries: ListingEntry[] = []
+  readonly #places = new Map<string, ListingEntry>()
+  /** Until when the storage's part may be trusted, in milliseconds since the epoch. */
+  until = 0
+  /** Settles once the storage has answered; undefined after that. */
+  loading: Promise<void> | undefined
+  #loaded = false
+
+  /** The storage's answer. Names that were added or removed here while it was under way stay as they are. */
+  load(objects: Iterable<ListedObject>, names: SegmentNames): void {
+    for (const { segment, kind, info } of objects) {
+      const name = names.toName(segment)
+      if (name === undefined) {
+        this.#loadShown(names, { segment, isTwin: false }, kind, info)
+        continue
+      }
+      const known = this.#places.get(name)
+      if (known === undefined) this.#append(name, kind, info)
+      // A file and a directory of one name: the file is the one that lookups find.
+      else if (
+        !this.#loaded &&
+        !known.removed &&
+        known.kind === 'directory' &&
+        kind === 'file' &&
+        known.ino === 0
+      ) {
+        known.kind = kind
+        known.info = info
+        this.#loadShown(names, { segment, isTwin: true }, 'directory', undefined)
+      } else if (!this.#loaded && known.kind === 'file' && kind === 'directory') {
+        this.#loadShown(names, { segment, isTwin: true }, kind, undefined)
+      }
+    }
+    this.#loaded = true
+  }
+
+  #loadShown(names: SegmentNames, shown: ShownSegment, kind: ObjectKind, info: ObjectInfo | undefined): void {
+    const name = names.toShownName(shown.segment, shown.isTwin)
+    if (name === undefined || this.#places.has(name)) return
+    this.#append(name, kind, info === undefined ? undefined : { ...info, segment: shown.segment }, shown)
+  }
+
+  get(name: string): ListingEntry | undefined {
+    const entry = this.#places.get(name)
+    return entry?.removed === true ? undefined : entry
+  }
+
+  add(name: string, kind: ObjectKind): void {
+    const entry = this.#places.get(name)
+    if (entry === undefined) {
+      this.#append(name, kind, undefined)
+      return
+    }
+    entry.kind = kind
+    entry.info = undefined
+    entry.ino = 0
+    entry.removed = false
+  }
+
+  remove(name: string): void {
+    const entry = this.#places.get(name)
+    if (entry === undefined && this.#loaded) return
+    if (entry === undefined) this.#append(name, 'file', undefined)
+    const kept = this.#places.get(name)!
+    kept.removed = true
+    kept.info = undefined
+    kept.ino = 0
+  }
+
+  #append(name: string, kind: ObjectKind, info: ObjectInfo | undefined, shown?: ShownSegment): void {
+    const entry: ListingEntry = { name, kind, info, ino: 0, removed: false, shown }
+    this.#places.set(name, entry)
+    this.entries.push(entry)
+  }
+}

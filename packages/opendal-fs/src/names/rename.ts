@@ -1,0 +1,222 @@
+// Moving files and directories. The service's own rename where there is one; else copy and delete; else read, write and delete.
+// A file that is not published yet moves without a storage call. Ids, handles and cached bytes go along.
+
+import { FsError, RENAME_NOREPLACE } from '@ovfs/fuse-proto'
+import { now } from '../attributes/time.ts'
+import { type MoveEntry, versionOf } from '../journal/journal-entries.ts'
+import type { Change } from '../journal/journal-record.ts'
+import type { NameJournal } from '../journal/name-journal.ts'
+import { moveDirectory, moveObject } from '../storage/object-moves.ts'
+import type { Inode } from './inode.ts'
+import type { SharedLock } from './locks.ts'
+import type { Namespace } from './namespace.ts'
+import type { Tree } from './tree.ts'
+
+export class Renamer {
+  readonly #tree: Tree
+  readonly #namespace: Namespace
+  readonly #names: SharedLock
+  readonly #journal: NameJournal
+
+  constructor(tree: Tree, namespace: Namespace, names: SharedLock, journal: NameJournal) {
+    this.#tree = tree
+    this.#namespace = namespace
+    this.#names = names
+    this.#journal = journal
+  }
+
+  async rename(parent: Inode, name: string, newParent: Inode, newName: string, flags: number): Promise<void> {
+    // EXCHANGE and WHITEOUT: what cannot be done at once is refused, not approximated.
+    if ((flags & ~RENAME_NOREPLACE) !== 0) throw new FsError('EINVAL')
+    if (newParent.removed) throw new FsError('ENOENT')
+    const source = await this.#existing(parent, name)
+    if (source.directory !== undefined) {
+      return this.#names.exclusive(() => this.#renameDirectory(parent, name, newParent, newName, flags))
+    }
+    await this.#names.shared(async () => {
+      const target = await this.#tree.child(newParent, newName)
+      // In one order always, or two renames in opposite directions would wait for each other.
+      const files = [source, target].filter(
+        inode => inode?.file !== undefined && inode !== undefined,
+      ) as Inode[]
+      const [first, second] = files.sort((a, b) => a.nodeid - b.nodeid)
+      const move = () => this.#renameFile(source, parent, name, newParent, newName, flags)
+      if (second === undefined || second === first) await first!.file!.lock.run(move)
+      else await first!.file!.lock.run(() => second.file!.lock.run(move))
+    })
+  }
+
+  async #existing(parent: Inode, name: string): Promise<Inode> {
+    const inode = await this.#tree.child(parent, name)
+    if (inode === undefined) throw new FsError('ENOENT')
+    return inode
+  }
+
+  async #renameFile(
+    source: Inode,
+    parent: Inode,
+    name: string,
+    newParent: Inode,
+    newName: string,
+    flags: number,
+  ): Promise<void> {
+    if (source.parent !== parent || source.name !== name) throw new FsError('ENOENT')
+    const target = await this.#tree.child(newParent, newName)
+    if (target !== undefined && (flags & RENAME_NOREPLACE) !== 0) throw new FsError('EEXIST')
+    if (target === source) return
+    if (target?.directory !== undefined) throw new FsError('EISDIR')
+
+    const file = source.file!
+    const { storage, attributes } = this.#tree
+    const from = this.#tree.key(source)
+    const segment = this.#tree.names.toSegment(newName)
+    const to = this.#tree.key(newParent) + segment
+    const { info } = file
+    const aside = target === undefined ? undefined : this.#namespace.asideFor(target)
+    const targetStays = target?.file?.exists === true && aside === undefined
+    const below = target?.file?.info ?? target?.file?.replaced
+    const inStorage = async () => {
+      if (info !== undefined) {
+        await this.#namespace.keepParent(parent)
+        await moveObject(storage, from, to, info.size)
+        return
+      }
+      // What lies under the old key is only what this file has replaced.
+      if (file.exists) await storage.delete(from)
+      // What exists without an object would be hidden by one.
+      const replaces = source.kind === 'special'
+      if (targetStays && replaces) await storage.delete(to)
+      file.exists = targetStays && !replaces
+      file.replaced = file.exists ? below : undefined
+    }
+    const work = async () => {
+      if (target !== undefined) await this.#namespace.preserve(target, aside)
+      try {
+        await attributes.moving(source, newParent, segment, inStorage)
+      } catch (error) {
+        if (target !== undefined) await this.#namespace.restore(target)
+        throw error
+      }
+      if (target !== undefined) this.#namespace.forgetName(target)
+      this.#move(source, newParent, newName)
+      this.#journal.rebased(source)
+      if (file.info !== undefined) await this.#takeNewVersion(source, to)
+    }
+    const drops = this.#journal.entriesOf(target)
+    const entry: MoveEntry = {
+      kind: 'move',
+      from,
+      to,
+      published: info !== undefined,
+      source: file.exists ? versionOf(info ?? file.replaced) : null,
+      target: target?.file?.exists === true ? versionOf(below) : null,
+      aside: aside ?? null,
+      drops,
+    }
+    const saved = [...this.#journal.entriesOf(source), ...drops]
+    if (entry.source === null && entry.target === null && saved.length === 0) await work()
+    else await this.#journal.during(entry, work, () => this.#moved(source, target))
+    this.#tree.table.drop(source)
+  }
+
+  /** What the journal says from now on. */
+  #moved(source: Inode, target?: Inode): Change[] {
+    for (const inode of filesWithin(source)) this.#journal.rebased(inode)
+    return [...this.#journal.renamed(source), ...this.#journal.aside(target)]
+  }
+
+  /** The bytes are the same; the storage may know them by another version now. */
+  async #takeNewVersion(inode: Inode, key: string): Promise<void> {
+    const file = inode.file!
+    const info = await this.#tree.storage.stat(key)
+    if (info === undefined || file.info === undefined) return
+    if (info.size !== file.info.size) {
+      inode.attrUntil = file.dirty === undefined ? 0 : inode.attrUntil
+      return
+    }
+    file.info = info
+    this.#tree.attributes.record(inode, false)
+    if (file.content !== undefined) file.content.etag = info.etag
+    if (file.dirty === undefined) this.#tree.apply(inode, info)
+  }
+
+  async #renameDirectory(
+    parent: Inode,
+    name: string,
+    newParent: Inode,
+    newName: string,
+    flags: number,
+  ): Promise<void> {
+    const source = await this.#existing(parent, name)
+    if (source.directory === undefined) throw new FsError('ENOTDIR')
+    // rename(2): a directory cannot become a part of itself.
+    if (newParent.isWithin(source)) throw new FsError('EINVAL')
+    const target = await this.#tree.child(newParent, newName)
+    if (target !== undefined && (flags & RENAME_NOREPLACE) !== 0) throw new FsError('EEXIST')
+    if (target === source) return
+    if (target !== undefined) {
+      if (target.directory === undefined) throw new FsError('ENOTDIR')
+      await this.#namespace.requireEmpty(target)
+      await this.#namespace.deleteDirectory(target)
+      this.#namespace.forgetName(target)
+    }
+    const { storage, attributes } = this.#tree
+    const from = this.#tree.key(source)
+    const segment = this.#tree.names.toSegment(newName)
+    const to = `${this.#tree.key(newParent)}${segment}/`
+    const entry: MoveEntry = {
+      kind: 'move',
+      from,
+      to,
+      published: true,
+      source: null,
+      target: null,
+      aside: null,
+      drops: [],
+    }
+    const work = async () => {
+      await attributes.moving(source, newParent, segment, async () => {
+        await this.#namespace.keepParent(parent)
+        await moveDirectory(storage, from, to)
+      })
+      this.#move(source, newParent, newName)
+      this.#unpin(source)
+      for (const inode of filesWithin(source)) {
+        if (inode.file!.dirty !== undefined) await this.#takeNewVersion(inode, this.#tree.key(inode))
+      }
+    }
+    await this.#journal.during(entry, work, () => this.#moved(source))
+    this.#tree.table.drop(source)
+  }
+
+  #move(inode: Inode, newParent: Inode, newName: string): void {
+    const { parent, name } = inode
+    this.#tree.table.move(inode, newParent, newName)
+    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    this.#tree.nameAdded(inode)
+    inode.setChanged(now())
+    this.#tree.attributes.record(inode, false)
+  }
+
+  /** Only the size is sure. */
+  #forgetVersion(inode: Inode): void {
+    const file = inode.file!
+    if (file.info !== undefined) file.info = { ...file.info, mtime: undefined, etag: undefined }
+  }
+
+  /** The versions of everything below may have other names now; the bytes are the same. */
+  #unpin(directory: Inode): void {
+    for (const inode of directory.directory!.children.values()) {
+      if (inode.directory !== undefined) this.#unpin(inode)
+      else if (inode.file!.dirty === undefined) inode.attrUntil = 0
+      else this.#forgetVersion(inode)
+      if (inode.file?.content !== undefined) inode.file.content.etag = undefined
+      inode.epoch++
+    }
+  }
+}
+
+function* filesWithin(inode: Inode): Generator<Inode> {
+  if (inode.file !== undefined) yield inode
+  for (const child of inode.directory?.children.values() ?? []) yield* filesWithin(child)
+}

@@ -1,0 +1,361 @@
+// Names, attributes and keys: what the guest may be told from memory, and what the storage has to be asked for first. Everything
+// here is a cache of the storage, apart from inodes with unpublished changes, where we know better.
+
+import { type EntryOut, FsError } from '@ovfs/fuse-proto'
+import { Attributes } from '../attributes/attributes.ts'
+import type { CoarseClock } from '../coarse-clock.ts'
+import { type BlockCache, Content } from '../files/block-cache.ts'
+import type { Settings } from '../options.ts'
+import type { KeyNames } from '../storage/key-names.ts'
+import type { ObjectInfo, Storage } from '../storage/storage.ts'
+import { statDirectory } from './directory-index.ts'
+import { FOREVER, type Inode, S_IFMT } from './inode.ts'
+import type { InodeTable } from './inode-table.ts'
+import type { SharedLock } from './locks.ts'
+
+/** Absences remembered per directory. */
+const MOST_ABSENT = 4096
+/** An answer that a change made here has overtaken is asked for again, so often. */
+const ATTEMPTS = 4
+
+/** Services on which a directory is found under its name without the slash. */
+const SLASHLESS: ReadonlySet<string> = new Set(['fs', 'webdav'])
+
+export class Tree {
+  readonly table: InodeTable
+  readonly storage: Storage
+  readonly names: KeyNames
+  readonly clock: CoarseClock
+  readonly cache: BlockCache
+  readonly attributes: Attributes
+  readonly #settings: Settings
+  readonly #absent: EntryOut & { entryValid: number; entryValidNsec: number }
+
+  constructor(
+    table: InodeTable,
+    storage: Storage,
+    names: KeyNames,
+    clock: CoarseClock,
+    cache: BlockCache,
+    settings: Settings,
+    lock: SharedLock,
+  ) {
+    this.table = table
+    this.storage = storage
+    this.names = names
+    this.clock = clock
+    this.cache = cache
+    this.attributes = new Attributes(this, settings, lock)
+    this.#settings = settings
+    const { attr } = table.root
+    const nothing = Object.fromEntries(Object.keys(attr).map(key => [key, 0])) as unknown as EntryOut['attr']
+    this.#absent = {
+      nodeid: 0,
+      generation: 0,
+      entryValid: 0,
+      attrValid: 0,
+      entryValidNsec: 0,
+      attrValidNsec: 0,
+      attr: nothing,
+    }
+  }
+
+  /** True if the service has no directories: only keys with slashes in them, and at most a marker. */
+  get hasVirtualDirectories(): boolean {
+    return !SLASHLESS.has(this.storage.scheme)
+  }
+
+  // Keys
+
+  /** The storage key of a file, or of a directory with its slash; empty for the root. */
+  key(inode: Inode): string {
+    if (inode.file?.detachedKey !== undefined) return inode.file.detachedKey
+    if (inode.parent === undefined) {
+      if (inode === this.table.root) return ''
+      throw new FsError('ESTALE', `inode ${inode.nodeid} has been removed`)
+    }
+    const segment = this.segment(inode)
+    return inode.directory === undefined
+      ? this.key(inode.parent) + segment
+      : `${this.key(inode.parent)}${segment}/`
+  }
+
+  /** What stands for the inode's name in keys. */
+  segment(inode: Inode): string {
+    return inode.segment ?? this.names.toSegment(inode.name)
+  }
+
+  // Answers from memory
+
+  /** The child if its name may be trusted to lead to it. */
+  knownChild(parent: Inode, name: string): Inode | undefined {
+    const child = parent.directory!.children.get(name)
+    return child !== undefined && child.entryUntil > this.clock.now() ? child : undefined
+  }
+
+  /** The answer to LOOKUP if memory has it; raises no count. */
+  lookupNow(parent: Inode, name: string): Inode | EntryOut | undefined {
+    const { children, absent } = parent.directory!
+    const child = children.get(name)
+    const now = this.clock.now()
+    if (child !== undefined) {
+      if (child.entryUntil <= now || child.attrUntil <= now) return undefined
+      return this.stamp(child, now)
+    }
+    const until = absent.get(name)
+    if (until === undefined || until <= now) return undefined
+    return this.absence(until - now)
+  }
+
+  /** Sets for how long the guest may trust the inode: as long as we do ourselves. */
+  stamp(inode: Inode, now: number): Inode {
+    const attrLeft = inode.attrUntil - now
+    const attrTtl = attrLeft < this.#settings.attrTtlMs ? Math.max(0, attrLeft) : this.#settings.attrTtlMs
+    inode.attrValid = Math.floor(attrTtl / 1000)
+    inode.attrValidNsec = (attrTtl % 1000) * 1_000_000
+    const entryLeft = inode.entryUntil - now
+    const entryTtl =
+      entryLeft < this.#settings.entryTtlMs ? Math.max(0, entryLeft) : this.#settings.entryTtlMs
+    inode.entryValid = Math.floor(entryTtl / 1000)
+    inode.entryValidNsec = (entryTtl % 1000) * 1_000_000
+    return inode
+  }
+
+  /** The reply that a name does not exist. Valid until the next one is made. */
+  absence(milliseconds: number): EntryOut {
+    const ttl = Math.min(milliseconds, this.#settings.negativeTtlMs)
+    // Without a time to live the guest must not cache it, which only the error says.
+    if (ttl <= 0) throw new FsError('ENOENT')
+    this.#absent.entryValid = Math.floor(ttl / 1000)
+    this.#absent.entryValidNsec = (ttl % 1000) * 1_000_000
+    return this.#absent
+  }
+
+  // Questions to the storage
+
+  /** The child of that name, from memory if that may be trusted, else as the storage has it now. */
+  async child(parent: Inode, name: string): Promise<Inode | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      const known = this.knownChild(parent, name)
+      if (known !== undefined) return known
+      const directory = parent.directory!
+      if (parent.removed || (directory.absent.get(name) ?? 0) > this.clock.now()) return undefined
+      const { changes } = directory
+      const listed = this.#listed(parent, name)
+      const info = listed === undefined ? await this.ask(parent, name) : listed.info
+      if (directory.changes === changes || attempt === ATTEMPTS) return this.bind(parent, name, info)
+    }
+  }
+
+  /** Asks for the attributes again, unless they may be trusted. */
+  async refresh(inode: Inode): Promise<void> {
+    if (inode.attrUntil > this.clock.now()) return
+    await this.revalidate(inode)
+  }
+
+  /** Asks the storage for the attributes, whatever is known; does nothing for an inode with unpublished changes. */
+  revalidate(inode: Inode): Promise<void> {
+    inode.refreshing ??= this.#revalidate(inode).finally(() => {
+      inode.refreshing = undefined
+    })
+    return inode.refreshing
+  }
+
+  async #revalidate(inode: Inode): Promise<void> {
+    if (inode.attrUntil === FOREVER) return
+    for (let attempt = 1; ; attempt++) {
+      const { parent, name, epoch } = inode
+      if (inode === this.table.root) return this.#revalidateRoot()
+      if (parent === undefined) throw new FsError('ESTALE')
+      const info = await this.ask(parent, name)
+      if (inode.attrUntil === FOREVER) return
+      if (inode.epoch !== epoch || inode.parent !== parent || inode.name !== name) {
+        if (attempt === ATTEMPTS) return
+        continue
+      }
+      if (this.bind(parent, name, info) !== inode)
+        throw new FsError('ESTALE', 'another object has taken its place')
+      return
+    }
+  }
+
+  async #revalidateRoot(): Promise<void> {
+    const { root } = this.table
+    await this.attributes.fresh(root)
+    this.apply(root, { kind: 'directory', size: 0, mtime: undefined, etag: undefined })
+  }
+
+  /** Puts what the storage said about a name into the tree. */
+  bind(parent: Inode, name: string, info: ObjectInfo | undefined, id?: number): Inode | undefined {
+    const directory = parent.directory!
+    let child = directory.children.get(name)
+    // Not in the storage yet, or changed here: we know better.
+    if (child !== undefined && child.attrUntil === FOREVER) return child
+    const vanished = info === undefined || (child !== undefined && !isSameType(child, info))
+    if (child !== undefined && vanished) {
+      // Publishing what lies below will bring the directory back.
+      if (child.unpublished) return this.#trust(child)
+      this.detach(child)
+      child = undefined
+    }
+    if (info === undefined) {
+      this.rememberAbsent(parent, name)
+      return undefined
+    }
+    directory.absent.delete(name)
+    if (child === undefined) {
+      this.table.requireRoom()
+      const reserved = id ?? directory.listing?.get(name)?.ino
+      child = this.table.add(parent, name, info.kind === 'directory', reserved || undefined)
+      child.segment = info.segment
+    }
+    this.apply(child, info)
+    return child
+  }
+
+  #trust(inode: Inode): Inode {
+    const now = this.clock.now()
+    inode.attrUntil = now + this.#settings.attrTtlMs
+    inode.entryUntil = now + this.#settings.entryTtlMs
+    return inode
+  }
+
+  /** The storage has this now. */
+  apply(inode: Inode, info: ObjectInfo): void {
+    this.#trust(inode)
+    this.attributes.show(inode, info)
+    const { file } = inode
+    if (file === undefined || info.kind === 'special') return
+    if (file.info !== undefined && !isSameVersion(file.info, info)) this.dropContent(inode)
+    file.info = info
+    file.exists = true
+    inode.setSize(info.size)
+  }
+
+  /** A name was made to lead to `inode`, here. */
+  nameAdded(inode: Inode): void {
+    const directory = inode.parent!.directory!
+    directory.changes++
+    directory.absent.delete(inode.name)
+    directory.listing?.add(inode.name, inode.kind)
+    inode.epoch++
+    this.#changed(inode.parent!)
+  }
+
+  /** A name was taken away, here. */
+  nameRemoved(parent: Inode, name: string): void {
+    const directory = parent.directory!
+    this.attributes.removed(parent, this.names.toSegment(name))
+    directory.changes++
+    directory.listing?.remove(name)
+    this.rememberAbsent(parent, name)
+    this.#changed(parent)
+  }
+
+  #changed(parent: Inode): void {
+    parent.epoch++
+    this.attributes.namesChanged(parent)
+  }
+
+  rememberAbsent(parent: Inode, name: string): void {
+    const { absent } = parent.directory!
+    if (this.#settings.negativeTtlMs <= 0) return
+    if (absent.size >= MOST_ABSENT) absent.clear()
+    absent.set(name, this.clock.now() + this.#settings.negativeTtlMs)
+  }
+
+  /** The inode has lost its name to somebody else's change. */
+  detach(inode: Inode): void {
+    for (const child of [...(inode.directory?.children.values() ?? [])]) this.detach(child)
+    inode.lost = true
+    this.table.remove(inode)
+  }
+
+  // Contents
+
+  /** The bytes of the version that the storage has. */
+  content(inode: Inode): Content {
+    const file = inode.file!
+    if (file.content !== undefined) return file.content
+    const info = file.info
+    if (info === undefined) throw new FsError('ESTALE')
+    const content = new Content(info.size, info.etag, async ({ etag }, offset, length) =>
+      // The key is taken at the time of the fetch: a rename moves the bytes along.
+      this.storage.read(this.key(inode), offset, length, etag),
+    )
+    file.content = content
+    return content
+  }
+
+  dropContent(inode: Inode): void {
+    const file = inode.file!
+    if (file.content === undefined) return
+    this.cache.discard(file.content)
+    file.content = undefined
+  }
+
+  /** What a listing that is still fresh says about a name; undefined if it cannot tell. */
+  #listed(parent: Inode, name: string): { info: ObjectInfo | undefined } | undefined {
+    const { listing } = parent.directory!
+    if (listing === undefined || listing.until <= this.clock.now()) return undefined
+    const entry = listing.get(name)
+    // An index lacks what others have put there.
+    if (entry === undefined) return this.storage.capability.list ? { info: undefined } : undefined
+    return entry.info === undefined ? undefined : { info: entry.info }
+  }
+
+  /** What the storage says about a name now. */
+  async ask(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
+    const shown = await this.#askShown(parent, name)
+    if (shown !== undefined) return shown
+    const segment = this.names.toSegment(name)
+    const [info] = await Promise.all([this.#stat(this.key(parent) + segment), this.attributes.fresh(parent)])
+    // A pipe or a device on a local folder: reading one could wait for ever.
+    if (info !== undefined) return info.kind === 'other' ? undefined : info
+    return this.attributes.special(parent, segment)
+  }
+
+  /** The same for a name that stands for a segment without a name; undefined if it does not. */
+  async #askShown(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
+    const { names, storage } = this
+    const shown = names.fromShownName(name) ?? parent.directory!.listing?.get(name)?.shown
+    if (shown === undefined) return undefined
+    const { segment, isTwin } = shown
+    const key = this.key(parent) + segment
+    if (!names.isReachable(segment)) throw new FsError('EIO', `OpenDAL cannot reach ${JSON.stringify(key)}`)
+    await this.attributes.fresh(parent)
+    if (!isTwin) {
+      const info = await this.#stat(key)
+      return info === undefined || info.kind === 'other' ? undefined : { ...info, segment }
+    }
+    const [file, directory] = await Promise.all([storage.stat(key), statDirectory(storage, `${key}/`)])
+    return file?.kind === 'file' && directory !== undefined ? { ...directory, segment } : undefined
+  }
+
+  async #stat(key: string): Promise<ObjectInfo | undefined> {
+    const { storage } = this
+    if (!this.hasVirtualDirectories) return storage.stat(key)
+    // A name may be an object, or only a part of longer keys. Both are asked at once; the object goes first.
+    const asDirectory = statDirectory(storage, `${key}/`)
+    asDirectory.catch(() => undefined)
+    const info = await storage.stat(key)
+    return info ?? (await asDirectory)
+  }
+}
+
+function isSameType(inode: Inode, info: ObjectInfo): boolean {
+  if (inode.kind !== info.kind) return false
+  return info.kind !== 'special' || ((info.mode! ^ inode.attr.mode) & S_IFMT) === 0
+}
+
+/** Without a time and an etag, a version is known by its size alone. */
+export function isSameVersion(a: ObjectInfo, b: ObjectInfo): boolean {
+  if (a.size !== b.size) return false
+  if (a.etag !== undefined && b.etag !== undefined) return a.etag === b.etag
+  return a.mtime?.sec === b.mtime?.sec && a.mtime?.nsec === b.mtime?.nsec
+}
+
+/** True if the storage gives no means to see that a file of the same size has changed. */
+export function isVersionBlind(info: ObjectInfo): boolean {
+  return info.etag === undefined && info.mtime === undefined
+}

@@ -1,0 +1,112 @@
+// What a guest holds of this file system, as bytes: node ids with the names that they stand for and how often each was looked
+// up, and open handles. Another OpendalFs over the same storage goes on from there; what it needs besides, the storage has.
+// The reader trusts none of it. JSON, because names with bytes that are not UTF-8 (lone surrogates) survive in it.
+
+import { ROOT_NODE } from '@ovfs/fuse-proto'
+import type { Inode } from '../names/inode.ts'
+
+const FORMAT = 'opendal-fs session'
+const VERSION = 1
+
+/** [id, parent's id or 0 if it has lost its name, name, is a directory, lookups] */
+export type SavedNode = readonly [
+  id: number,
+  parent: number,
+  name: string,
+  directory: boolean,
+  lookups: number,
+]
+/** [handle, id of its node, writable] */
+export type SavedFileHandle = readonly [fh: number, node: number, writable: boolean]
+export type SavedDirectoryHandle = readonly [fh: number, node: number]
+
+export interface SessionState {
+  readonly lastId: number
+  readonly lastHandle: number
+  /** Parents before children. */
+  readonly nodes: readonly SavedNode[]
+  readonly files: readonly SavedFileHandle[]
+  readonly directories: readonly SavedDirectoryHandle[]
+}
+
+export function encodeState(state: SessionState): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify({ format: FORMAT, version: VERSION, ...state }))
+}
+
+const isId = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+function isTuple(value: unknown, ...tests: readonly ((part: unknown) => boolean)[]): boolean {
+  return Array.isArray(value) && value.length === tests.length && tests.every((test, i) => test(value[i]))
+}
+
+const isText = (value: unknown) => typeof value === 'string'
+const isFlag = (value: unknown) => typeof value === 'boolean'
+
+/** Throws TypeError if the bytes are not the state of a session. */
+export function decodeState(bytes: Uint8Array): SessionState {
+  let state: (SessionState & { format: unknown; version: unknown }) | null
+  try {
+    state = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw new TypeError('the state of a session cannot be read', { cause })
+  }
+  if (state?.format !== FORMAT || state.version !== VERSION) {
+    throw new TypeError(`the state of a session has format ${state?.format}, version ${state?.version}`)
+  }
+  const { lastId, lastHandle, nodes, files, directories } = state
+  const sound =
+    isId(lastId) &&
+    isId(lastHandle) &&
+    Array.isArray(nodes) &&
+    nodes.every(node => isTuple(node, isId, isId, isText, isFlag, isId)) &&
+    Array.isArray(files) &&
+    files.every(file => isTuple(file, isId, isId, isFlag)) &&
+    Array.isArray(directories) &&
+    directories.every(directory => isTuple(directory, isId, isId))
+  if (!sound) throw new TypeError('the state of a session has fields that are none')
+  requireConsistent(state)
+  return { lastId, lastHandle, nodes, files, directories }
+}
+
+/** Ids are unique and below the last; every parent and every handle's node is there, and of the right kind. */
+function requireConsistent({ lastId, lastHandle, nodes, files, directories }: SessionState): void {
+  const isDirectory = new Map<number, boolean>([[ROOT_NODE, true]])
+  const names = new Set<string>()
+  for (const [id, parent, name, directory] of nodes) {
+    if (id > lastId || isDirectory.has(id)) throw new TypeError(`node ${id} is there twice, or too early`)
+    if (parent !== 0) {
+      const place = `${parent}/${name}`
+      if (isDirectory.get(parent) !== true || names.has(place) || name === '' || name.includes('/')) {
+        throw new TypeError(`node ${id} cannot be ${JSON.stringify(name)} in ${parent}`)
+      }
+      names.add(place)
+    }
+    isDirectory.set(id, directory)
+  }
+  const handles = new Set<number>()
+  const require = (fh: number, node: number, directory: boolean) => {
+    if (fh > lastHandle || handles.has(fh) || isDirectory.get(node) !== directory) {
+      throw new TypeError(`handle ${fh} cannot be of node ${node}`)
+    }
+    handles.add(fh)
+  }
+  for (const [fh, node] of files) require(fh, node, false)
+  for (const [fh, node] of directories) require(fh, node, true)
+}
+
+/** Everything that the guest holds below the root, parents first. */
+export function savedNodes(inodes: Iterable<Inode>): SavedNode[] {
+  const known = [...inodes]
+  const depth = (inode: Inode): number => (inode.parent === undefined ? 0 : 1 + depth(inode.parent))
+  return known
+    .filter(inode => inode.nodeid !== ROOT_NODE)
+    .map(inode => ({ inode, depth: depth(inode) }))
+    .sort((a, b) => a.depth - b.depth)
+    .map(({ inode }) => [
+      inode.nodeid,
+      inode.parent?.nodeid ?? 0,
+      inode.name,
+      inode.directory !== undefined,
+      inode.lookups,
+    ])
+}

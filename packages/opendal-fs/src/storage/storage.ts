@@ -1,0 +1,333 @@
+// Our own layer before every OpenDAL call: deadlines, retries, the read-only switch, typed errors, clamped reads. Keys are built
+// from escaped segments (key-names.ts), so none holds `..` or white space that OpenDAL would trim. A buffer that is handed
+// over for writing must not change until the promise settles: OpenDAL copies it later, on another thread.
+
+import { FsError } from '@ovfs/fuse-proto'
+import { type Capability, type Metadata, type Operator, TimeoutLayer } from 'opendal'
+import { parseTime, type Time } from '../attributes/time.ts'
+import { listIndexed } from '../names/directory-index.ts'
+import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
+import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
+
+/** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
+export type ObjectKind = 'file' | 'directory' | 'special' | 'other'
+
+/** What the service says about a key. */
+export interface ObjectInfo {
+  readonly kind: ObjectKind
+  /** Bytes; 0 for a directory. */
+  readonly size: number
+  /** Undefined where the service keeps no times. */
+  readonly mtime: Time | undefined
+  readonly etag: string | undefined
+  /** Where the name is one that only stands for it; see KeyNames.toShownName. */
+  readonly segment?: string | undefined
+  /** Of a `special` one. */
+  readonly mode?: number | undefined
+  /** The service's name for this version among several that it keeps. */
+  readonly version?: string | undefined
+  readonly contentType?: string | undefined
+}
+
+export interface ListedObject {
+  /** The last segment of the key, without the slash of a directory. */
+  readonly segment: string
+  readonly kind: ObjectKind
+  /** Undefined where the service lists names only. */
+  readonly info: ObjectInfo | undefined
+}
+
+/** The state that a key must be in for a write to replace it, as far as the service can be told. */
+export interface WriteCondition {
+  /** The version that must be there. */
+  readonly etag?: string | undefined
+  /** Nothing may be there. */
+  readonly absent?: boolean
+}
+
+export interface StorageOptions {
+  /** OpenDAL's name of the service. */
+  readonly scheme: string
+  /** The longest that one operation may take, retries included. */
+  readonly timeoutMs: number
+  readonly readOnly: boolean
+  /** Where the service cannot list, sidecars tell which names there are. */
+  readonly attrs?: 'sidecar' | 'none'
+  /** Told of every failure that is more than an object not being there. */
+  readonly onError: (error: Error) => void
+}
+
+const RETRIES: RetryPolicy = { attempts: 4, firstDelayMs: 100, maxDelayMs: 2_000 }
+const NO_RETRIES: RetryPolicy = { attempts: 1, firstDelayMs: 0, maxDelayMs: 0 }
+/** OpenDAL's own limit ends an operation inside; ours, a little later, ends the waiting for it. */
+const GRACE_MS = 500
+/** A listing is many pages; each has OpenDAL's limit, all together ours. */
+const LISTING_PATIENCE = 4
+/** A write in one piece that is larger than this gets a second more for each such piece. */
+const BYTES_PER_EXTRA_SECOND = 1 << 20
+/** A copy within the service takes that much less time than the same bytes from here. */
+const COPY_ADVANTAGE = 16
+const LARGE_WRITE = 16 << 20
+/** Where an object must be written in one request it has to be held in memory at once. */
+const LARGEST_IN_ONE_PIECE = 1 << 30
+const CONCURRENT_PARTS = 4
+const LARGEST_IN_PARTS = 5 * 2 ** 40
+
+export class Storage {
+  readonly scheme: string
+  readonly capability: Capability
+  readonly readOnly: boolean
+  /** Bytes of the largest file that can be published. */
+  readonly largestFile: number
+  /** Listing is possible, if only by what sidecars hold. */
+  readonly lists: boolean
+  readonly #operator: Operator
+  readonly #patient: Operator
+  readonly #timeoutMs: number
+  readonly #retries: RetryPolicy
+  readonly #onError: (error: Error) => void
+  /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
+  readonly #lingering = new Map<string, Promise<unknown>>()
+
+  constructor(operator: Operator, options: StorageOptions) {
+    this.scheme = options.scheme
+    this.capability = operator.capability()
+    this.lists = this.capability.list || options.attrs === 'sidecar'
+    this.readOnly = options.readOnly || !this.capability.write
+    const most = this.capability.writeCanMulti ? LARGEST_IN_PARTS : LARGEST_IN_ONE_PIECE
+    this.largestFile = Math.min(most, Number(this.capability.writeTotalMaxSize ?? BigInt(most)))
+    const limit = new TimeoutLayer()
+    limit.timeout = options.timeoutMs
+    limit.ioTimeout = options.timeoutMs
+    this.#operator = operator.layer(limit.build())
+    this.#patient = operator
+    this.#timeoutMs = options.timeoutMs
+    this.#retries = this.scheme === 'fs' ? NO_RETRIES : RETRIES
+    this.#onError = options.onError
+  }
+
+  /** Undefined if there is no such object. A directory's key ends with a slash; the root's is empty. */
+  async stat(key: string): Promise<ObjectInfo | undefined> {
+    try {
+      return toInfo(await this.#ask('stat', key, operator => operator.stat(key === '' ? '/' : key)))
+    } catch (error) {
+      if (isNotFound(error) || (error instanceof StorageError && error.code === 'ENOTDIR')) return undefined
+      throw error
+    }
+  }
+
+  /**
+   * Exactly the bytes asked for: the range must lie within the object, or the read fails as a lost version does.
+   * @param etag refuses any other version, where the service can
+   */
+  async read(key: string, offset: number, length: number, etag?: string): Promise<Uint8Array> {
+    const options = {
+      offset: BigInt(offset),
+      size: BigInt(length),
+      ...(etag !== undefined && this.capability.readWithIfMatch ? { ifMatch: etag } : {}),
+    }
+    const bytes = await this.#ask('read', key, operator => operator.read(key, options))
+    // As a plain Uint8Array: cutting pieces from a Buffer costs twice as much.
+    if (bytes.byteLength === length) return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
+    const text = `Unexpected (permanent) at read => reader got too little data: ${bytes.byteLength} of ${length} bytes`
+    throw this.#failed(text, 'read', key)
+  }
+
+  /** Replaces the object, in one request. */
+  async write(key: string, bytes: Uint8Array, condition: WriteCondition = {}): Promise<void> {
+    const large = bytes.byteLength > LARGE_WRITE
+    const extraMs = large ? (bytes.byteLength / BYTES_PER_EXTRA_SECOND) * 1000 : 0
+    const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const options = this.#conditions(condition)
+    await this.#change(
+      'write',
+      key,
+      operator => (large ? this.#patient : operator).write(key, content, options),
+      extraMs,
+    )
+  }
+
+  /** An unknown condition would be ignored by some services, and refused by others. */
+  #conditions({ etag, absent }: WriteCondition): { ifMatch?: string; ifNotExists?: boolean } {
+    const { writeWithIfMatch, writeWithIfNotExists } = this.capability
+    return {
+      ...(etag !== undefined && writeWithIfMatch && { ifMatch: etag }),
+      ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
+    }
+  }
+
+  /**
+   * Replaces the object with what `parts` yields, in order, without holding all of it. Nothing is replaced unless every
+   * part arrived. A part may be reused once the next one is asked for.
+   */
+  async writeStream(
+    key: string,
+    size: number,
+    parts: AsyncIterable<Uint8Array>,
+    condition: WriteCondition = {},
+  ): Promise<void> {
+    const options = {
+      chunk: BigInt(this.partBytes(size)),
+      concurrent: CONCURRENT_PARTS,
+      ...this.#conditions(condition),
+    }
+    const writer = await this.#change('write', key, operator => operator.writer(key, options))
+    for await (const part of parts) {
+      const content = Buffer.from(part.buffer, part.byteOffset, part.byteLength)
+      // Not retried: the parts before it are in the writer's state.
+      await this.#once('write', key, () => writer.write(content))
+    }
+    await this.#once('close', key, () => writer.close())
+  }
+
+  /** The part size for an object of `size` bytes: at most 9,000 parts, within the service's limits. */
+  partBytes(size: number): number {
+    const least = Math.max(8 << 20, Number(this.capability.writeMultiMinSize ?? 0n))
+    const most = Number(this.capability.writeMultiMaxSize ?? BigInt(Number.MAX_SAFE_INTEGER))
+    return Math.min(Math.max(least, Math.ceil(size / 9_000)), most)
+  }
+
+  async createDirectory(key: string): Promise<void> {
+    await this.#change('create_dir', key, operator => operator.createDir(key))
+  }
+
+  /** Deletes one object or one empty directory; fine if it is not there. */
+  async delete(key: string): Promise<void> {
+    try {
+      await this.#change('delete', key, operator => operator.delete(key))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+    }
+  }
+
+  /** The service's own rename: replaces what is there. Only where `capability.rename` is set. */
+  async rename(from: string, to: string): Promise<void> {
+    await this.#change('rename', from, operator => operator.rename(from, to))
+  }
+
+  /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `capability.copy` is set. */
+  async copy(from: string, to: string, size = 0): Promise<void> {
+    const large = size > LARGE_WRITE
+    const extraMs = large ? (size / BYTES_PER_EXTRA_SECOND / COPY_ADVANTAGE) * 1000 : 0
+    await this.#change('copy', to, operator => (large ? this.#patient : operator).copy(from, to), extraMs)
+  }
+
+  /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */
+  async list(key: string): Promise<ListedObject[]> {
+    if (!this.lists) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
+    if (!this.capability.list) return listIndexed(this, key)
+    const entries = await this.#ask(
+      'list',
+      key,
+      operator => operator.list(key),
+      LISTING_PATIENCE * this.#timeoutMs,
+    )
+    const listed: ListedObject[] = []
+    for (const entry of entries) {
+      const path = entry.path()
+      // fs and webdav list the directory itself, object stores its marker.
+      if (path === key || path === '/' || !path.startsWith(key)) continue
+      const segment = path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length)
+      const info = toInfo(entry.metadata())
+      // Without a time or an etag the listed size is a default, not a size.
+      const known = info.kind === 'file' && (info.mtime !== undefined || info.etag !== undefined)
+      listed.push({
+        segment,
+        kind: path.endsWith('/') ? 'directory' : info.kind,
+        info: known ? info : undefined,
+      })
+    }
+    return listed
+  }
+
+  /** True if the directory has at least one child that is not to be ignored. */
+  async hasChildren(key: string, ignore: (segment: string) => boolean): Promise<boolean> {
+    if (!this.capability.list) return (await this.list(key)).some(({ segment }) => !ignore(segment))
+    const lister = await this.#ask('list', key, operator => operator.lister(key))
+    for (;;) {
+      const entry = await this.#once('list', key, () => lister.next())
+      if (entry === null) return false
+      const path = entry.path()
+      if (path === key || path === '/' || !path.startsWith(key)) continue
+      if (!ignore(path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length))) return true
+    }
+  }
+
+  /** Something is wrong with what the storage holds, while nobody is there to whom it could be an answer. */
+  report(error: Error): void {
+    this.#onError(error)
+  }
+
+  #ask<T>(operation: string, key: string, call: (operator: Operator) => Promise<T>, extraMs = 0): Promise<T> {
+    return this.#run(operation, key, call, extraMs, false)
+  }
+
+  async #change<T>(
+    operation: string,
+    key: string,
+    call: (operator: Operator) => Promise<T>,
+    extraMs = 0,
+  ): Promise<T> {
+    if (this.readOnly) throw new FsError('EROFS', `${operation} ${key}: read-only`)
+    const earlier = this.#lingering.get(key)
+    if (earlier !== undefined) await this.#once(operation, key, () => earlier)
+    return this.#run(operation, key, call, extraMs, true)
+  }
+
+  #once<T>(operation: string, key: string, call: () => Promise<T>): Promise<T> {
+    return this.#run(operation, key, call, 0, false, NO_RETRIES)
+  }
+
+  async #run<T>(
+    operation: string,
+    key: string,
+    call: (operator: Operator) => Promise<T>,
+    extraMs: number,
+    changes: boolean,
+    policy = this.#retries,
+  ): Promise<T> {
+    const limitMs = this.#timeoutMs + extraMs
+    const end = Date.now() + limitMs
+    let running: Promise<T> | undefined
+    const work = withRetries(
+      policy,
+      () => (running = call(this.#operator)),
+      error => toStorageError(error, this.scheme, operation, key).transient && Date.now() < end,
+    )
+    try {
+      return await withDeadline(work, limitMs + GRACE_MS, () => {
+        if (changes && running !== undefined) this.#linger(key, running)
+        return deadlineError(operation, key, limitMs)
+      })
+    } catch (error) {
+      throw this.#failed(error, operation, key)
+    }
+  }
+
+  #linger(key: string, running: Promise<unknown>): void {
+    const settled = running.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#lingering.set(key, settled)
+    settled.then(() => this.#lingering.delete(key))
+  }
+
+  #failed(error: unknown, operation: string, key: string): StorageError {
+    const failure = toStorageError(error, this.scheme, operation, key)
+    if (failure.kind !== 'NotFound' && failure.code !== 'ENOTDIR') this.#onError(failure)
+    return failure
+  }
+}
+
+function toInfo(metadata: Metadata): ObjectInfo {
+  const kind = metadata.isDirectory() ? 'directory' : metadata.isFile() ? 'file' : 'other'
+  return {
+    kind,
+    size: kind === 'file' ? Number(metadata.contentLength ?? 0n) : 0,
+    mtime: parseTime(metadata.lastModified),
+    etag: metadata.etag ?? undefined,
+    version: metadata.version ?? undefined,
+    contentType: metadata.contentType ?? undefined,
+  }
+}

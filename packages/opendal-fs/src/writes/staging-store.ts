@@ -1,0 +1,259 @@
+// Bytes that a guest has written and the storage does not have yet, by file offset. In memory while the budget that all files
+// share lasts, then in a sparse file on the host, unlinked while open so that nothing is left behind. Which of the bytes mean
+// anything is for the owner to know (a RangeSet): the rest is undefined.
+
+import { constants } from 'node:fs'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Errno, type ErrnoName, FsError, type RequestData } from '@ovfs/fuse-proto'
+import type { ByteSink } from '../files/block-cache.ts'
+import { OwnData } from '../files/gathered.ts'
+
+const PAGE = 64 << 10
+const BUFFER = 1 << 20
+const SPARE_BUFFERS = 8
+
+/** Memory for unpublished bytes, shared by all files. */
+export class StagingBudget {
+  readonly limit: number
+  readonly diskLimit: number
+  readonly directory: string
+  /** Bytes of memory and of disk that are taken. */
+  used = 0
+  diskUsed = 0
+  /** Buffers for bytes on their way to or from a file, kept for the next one. */
+  readonly #spare: Uint8Array[] = []
+
+  /**
+   * @param limit bytes of memory
+   * @param diskLimit bytes of disk
+   * @param directory where the files are made that take what memory cannot
+   */
+  constructor(limit: number, diskLimit = Number.POSITIVE_INFINITY, directory = tmpdir()) {
+    this.limit = limit
+    this.diskLimit = diskLimit
+    this.directory = directory
+  }
+
+  /** Runs `task` with `length` bytes of memory, whose content is undefined and which it must not keep. */
+  async withBuffer<T>(length: number, task: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    const buffer = length > BUFFER ? new Uint8Array(length) : (this.#spare.pop() ?? new Uint8Array(BUFFER))
+    try {
+      return await task(buffer.subarray(0, length))
+    } finally {
+      if (buffer.byteLength === BUFFER && this.#spare.length < SPARE_BUFFERS) this.#spare.push(buffer)
+    }
+  }
+}
+
+export class StagingStore {
+  readonly #budget: StagingBudget
+  #pages: Map<number, Uint8Array> | undefined = new Map()
+  #spilling: Promise<FileHandle> | undefined
+  #file: FileHandle | undefined
+  /** The pieces of the file, of the size of a buffer each, that take room on the disk. */
+  readonly #pieces = new Set<number>()
+  #busy = 0
+  #closed = false
+
+  constructor(budget: StagingBudget) {
+    this.#budget = budget
+  }
+
+  /** True while everything can be read and written at once. */
+  get inMemory(): boolean {
+    return this.#pages !== undefined && this.#spilling === undefined
+  }
+
+  /** Takes all of the data, at once or once the host's disk has it; fails with EIO if the guest took it away meanwhile. */
+  write(offset: number, data: RequestData): undefined | Promise<void> {
+    const { byteLength } = data
+    if (this.inMemory && this.#reserve(offset, byteLength)) {
+      for (let done = 0; done < byteLength; ) {
+        const page = this.#pages!.get(Math.floor((offset + done) / PAGE))!
+        const within = (offset + done) % PAGE
+        const length = Math.min(PAGE - within, byteLength - done)
+        data.copyTo(page, within, done, length)
+        done += length
+      }
+      return undefined
+    }
+    return this.#budget.withBuffer(byteLength, async copy => {
+      // At once: the guest may take its data away later.
+      if (data.copyTo(copy) !== byteLength) throw new FsError('EIO', 'the guest took its data away')
+      await this.#writeFile(offset, copy)
+    })
+  }
+
+  /** As `write`, for bytes of the host's own; the buffer must not change before it settles. */
+  put(offset: number, bytes: Uint8Array): undefined | Promise<void> {
+    return this.write(offset, new OwnData(bytes))
+  }
+
+  /** Writes [offset, end) to `out` if that needs no waiting. */
+  readNow(offset: number, end: number, out: ByteSink): boolean {
+    const pages = this.#pages
+    if (pages === undefined) return false
+    for (let at = offset; at < end; ) {
+      const within = at % PAGE
+      const length = Math.min(PAGE - within, end - at)
+      out.write(pages.get(Math.floor(at / PAGE))!, within, length)
+      at += length
+    }
+    return true
+  }
+
+  async read(offset: number, end: number, out: ByteSink): Promise<void> {
+    if (this.readNow(offset, end, out)) return
+    for (let at = offset; at < end; at += BUFFER) {
+      await this.#budget.withBuffer(Math.min(BUFFER, end - at), async bytes => {
+        await this.#readFile(at, bytes)
+        out.write(bytes)
+      })
+    }
+  }
+
+  async #readFile(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#withFile(async file => {
+      for (let done = 0; done < bytes.byteLength; ) {
+        const { bytesRead } = await file.read(bytes, done, bytes.byteLength - done, offset + done)
+        if (bytesRead === 0)
+          throw new FsError('EIO', 'the staging file is shorter than what was written to it')
+        done += bytesRead
+      }
+    })
+  }
+
+  /** The bytes of [start, end) mean nothing any more: gives back the memory of whole pages. */
+  drop(start: number, end: number): void {
+    if (!this.inMemory) return
+    const pages = this.#pages!
+    const first = Math.ceil(start / PAGE)
+    const after = Math.floor(end / PAGE)
+    const dropped = after - first < pages.size ? integers(first, after) : [...pages.keys()]
+    for (const index of dropped) {
+      if (index >= first && index < after && pages.delete(index)) this.#budget.used -= PAGE
+    }
+  }
+
+  /** Gives back memory and disk, once what is under way is done. */
+  close(): void {
+    this.#closed = true
+    this.#freePages()
+    this.#closeFile()
+  }
+
+  #reserve(offset: number, length: number): boolean {
+    if (length === 0) return true
+    const pages = this.#pages!
+    const first = Math.floor(offset / PAGE)
+    const last = Math.floor((offset + length - 1) / PAGE)
+    let missing = 0
+    for (let i = first; i <= last; i++) if (!pages.has(i)) missing++
+    if (missing > 0 && this.#budget.used + missing * PAGE > this.#budget.limit) return false
+    for (let i = first; missing > 0 && i <= last; i++) {
+      if (pages.has(i)) continue
+      pages.set(i, new Uint8Array(PAGE))
+      this.#budget.used += PAGE
+      missing--
+    }
+    return true
+  }
+
+  #writeFile(offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#withFile(async file => {
+      this.#reserveDisk(offset, bytes.byteLength)
+      for (let done = 0; done < bytes.byteLength; ) {
+        const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, offset + done)
+        done += bytesWritten
+      }
+    })
+  }
+
+  async #withFile(task: (file: FileHandle) => Promise<void>): Promise<void> {
+    this.#busy++
+    try {
+      await task(this.#file ?? (await this.#spill()))
+    } catch (error) {
+      throw toFsError(error)
+    } finally {
+      this.#busy--
+      if (this.#closed) this.#closeFile()
+    }
+  }
+
+  /** Moves the pages to a file; until it is done they can still be read, and writes wait. */
+  #spill(): Promise<FileHandle> {
+    this.#spilling ??= this.#moveToFile().catch(error => {
+      this.#spilling = undefined
+      throw error
+    })
+    return this.#spilling
+  }
+
+  async #moveToFile(): Promise<FileHandle> {
+    const path = join(this.#budget.directory, `ovfs-${crypto.randomUUID()}`)
+    const file = await open(
+      path,
+      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600,
+    )
+    try {
+      await unlink(path)
+      for (const [index, page] of this.#pages ?? []) {
+        this.#reserveDisk(index * PAGE, PAGE)
+        for (let done = 0; done < PAGE; ) {
+          done += (await file.write(page, done, PAGE - done, index * PAGE + done)).bytesWritten
+        }
+      }
+    } catch (error) {
+      this.#freeDisk()
+      await file.close()
+      throw error
+    }
+    this.#file = file
+    this.#freePages()
+    return file
+  }
+
+  #reserveDisk(offset: number, length: number): void {
+    for (let piece = Math.floor(offset / BUFFER); piece * BUFFER < offset + length; piece++) {
+      if (this.#pieces.has(piece)) continue
+      if (this.#budget.diskUsed + BUFFER > this.#budget.diskLimit)
+        throw new FsError('ENOSPC', 'staging is full')
+      this.#pieces.add(piece)
+      this.#budget.diskUsed += BUFFER
+    }
+  }
+
+  #freeDisk(): void {
+    this.#budget.diskUsed -= this.#pieces.size * BUFFER
+    this.#pieces.clear()
+  }
+
+  #freePages(): void {
+    if (this.#pages === undefined) return
+    this.#budget.used -= this.#pages.size * PAGE
+    this.#pages = undefined
+  }
+
+  #closeFile(): void {
+    const file = this.#file
+    if (file === undefined || this.#busy > 0) return
+    this.#file = undefined
+    this.#freeDisk()
+    // The file has no name and nobody reads it any more: a failed close loses nothing.
+    file.close().catch(() => undefined)
+  }
+}
+
+function* integers(first: number, after: number): Generator<number> {
+  for (let i = first; i < after; i++) yield i
+}
+
+function toFsError(error: unknown): Error {
+  const code = (error as NodeJS.ErrnoException).code
+  if (error instanceof FsError || code === undefined || !Object.hasOwn(Errno, code)) return error as Error
+  return new FsError(code as ErrnoName, `staging: ${(error as Error).message}`, { cause: error })
+}
