@@ -29,13 +29,14 @@ import { ExtendedAttributes } from './attributes/extended-attributes.ts'
 import { CoarseClock } from './coarse-clock.ts'
 import { BlockCache } from './files/block-cache.ts'
 import { FileRanges } from './files/file-ranges.ts'
-import { Files, O_EXCL, O_TRUNC } from './files/files.ts'
+import { Files, O_TRUNC } from './files/files.ts'
 import { Handles } from './files/handles.ts'
 import { NameJournal } from './journal/name-journal.ts'
 import { Replay, type ReplayReport } from './journal/replay.ts'
 import { SavedFiles } from './journal/saved-files.ts'
+import { Creation } from './names/creation.ts'
 import { Directories } from './names/directories.ts'
-import { type Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './names/inode.ts'
+import type { Inode } from './names/inode.ts'
 import { InodeTable } from './names/inode-table.ts'
 import { SharedLock } from './names/locks.ts'
 import { Namespace } from './names/namespace.ts'
@@ -62,6 +63,7 @@ export class OpendalFs implements FuseHandler {
   readonly #directories: Directories
   readonly #namespace: Namespace
   readonly #renamer: Renamer
+  readonly #creation: Creation
   readonly #attributes: AttributeChanges
   readonly #xattrs: ExtendedAttributes
   readonly #sessions: SessionTransfer
@@ -101,6 +103,7 @@ export class OpendalFs implements FuseHandler {
     this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files)
     this.#directories = new Directories(this.#tree, this.#handles, settings)
     this.#namespace = new Namespace(this.#tree, this.#publisher, names, journal)
+    this.#creation = new Creation(this.#tree, this.#namespace, this.#publisher, this.#files)
     this.#renamer = new Renamer(this.#tree, this.#namespace, names, journal)
     this.#attributes = new AttributeChanges(this.#tree, this.#publisher, this.#files)
     this.#xattrs = new ExtendedAttributes(this.#tree)
@@ -194,13 +197,7 @@ export class OpendalFs implements FuseHandler {
   async #lookup(parent: Inode, name: string): Promise<EntryOut> {
     const child = await this.#tree.child(parent, name)
     if (child === undefined) return this.#tree.absence(this.#settings.negativeTtlMs)
-    return this.#entry(child)
-  }
-
-  /** The reply that tells the guest of an inode; it counts. */
-  #entry(inode: Inode): Inode {
-    inode.lookups++
-    return this.#tree.stamp(inode, this.#clock.now())
+    return this.#tree.entry(child)
   }
 
   forget(node: NodeId, nlookup: number): void {
@@ -230,21 +227,8 @@ export class OpendalFs implements FuseHandler {
     return target
   }
 
-  async symlink(ctx: RequestContext, parentId: NodeId, name: string, target: string): Promise<EntryOut> {
-    const node = { mode: S_IFLNK | 0o777, rdev: 0, target }
-    return this.#addSpecial(ctx, this.#writableDirectory(parentId), name, node)
-  }
-
-  async #addSpecial(
-    { uid, gid }: RequestContext,
-    parent: Inode,
-    name: string,
-    node: { readonly mode: number; readonly rdev: number; readonly target?: string },
-  ): Promise<EntryOut> {
-    if (!this.#tree.attributes.kept) throw new FsError('EPERM', 'there is no sidecar that could keep it')
-    this.#tree.attributes.requireWritable(parent)
-    await this.#publisher.usage.ready()
-    return this.#entry(await this.#namespace.addSpecial(parent, name, { uid, gid }, node))
+  symlink(ctx: RequestContext, parent: NodeId, name: string, target: string): Promise<EntryOut> {
+    return this.#creation.symlink(ctx, this.#writableDirectory(parent), name, target)
   }
 
   open(_ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
@@ -254,59 +238,22 @@ export class OpendalFs implements FuseHandler {
     return this.#files.open(inode, flags)
   }
 
-  async create(
-    { uid, gid }: RequestContext,
-    parentId: NodeId,
+  create(
+    ctx: RequestContext,
+    parent: NodeId,
     name: string,
     mode: number,
     flags: number,
   ): Promise<CreateReply> {
-    const parent = this.#writableDirectory(parentId)
-    await this.#publisher.usage.ready()
-    const existing = await this.#tree.child(parent, name)
-    if (parent.removed) throw new FsError('ENOENT')
-    if (existing !== undefined) {
-      if ((flags & O_EXCL) !== 0) throw new FsError('EEXIST')
-      const open = await this.#files.open(existing, flags)
-      return { entry: this.#entry(existing), open }
-    }
-    const inode = this.#namespace.addFile(parent, name, { uid, gid }, mode)
-    const open = this.#files.opened(inode, flags & ~O_TRUNC)
-    return { entry: this.#entry(inode), open }
+    return this.#creation.create(ctx, this.#writableDirectory(parent), name, mode, flags)
   }
 
-  async mknod(
-    ctx: RequestContext,
-    parentId: NodeId,
-    name: string,
-    mode: number,
-    rdev: number,
-  ): Promise<EntryOut> {
-    const parent = this.#writableDirectory(parentId)
-    const type = mode & S_IFMT
-    // mknod(2): no type means a regular file, and directories and links are not made this way.
-    if (type === S_IFDIR || type === S_IFLNK) throw new FsError('EPERM')
-    if (type !== S_IFREG && type !== 0) return this.#addSpecial(ctx, parent, name, { mode, rdev })
-    const { uid, gid } = ctx
-    await this.#publisher.usage.ready()
-    await this.#namespace.requireFree(parent, name)
-    const inode = this.#namespace.addFile(parent, name, { uid, gid }, mode)
-    // Nobody will close it.
-    const entry = this.#entry(inode)
-    try {
-      await this.#publisher.settle(inode)
-    } catch (error) {
-      inode.lookups--
-      this.#namespace.forgetName(inode)
-      throw error
-    }
-    return entry
+  mknod(ctx: RequestContext, parent: NodeId, name: string, mode: number, rdev: number): Promise<EntryOut> {
+    return this.#creation.mknod(ctx, this.#writableDirectory(parent), name, mode, rdev)
   }
 
-  async mkdir({ uid, gid }: RequestContext, parentId: NodeId, name: string, mode: number): Promise<EntryOut> {
-    const parent = this.#writableDirectory(parentId)
-    await this.#publisher.usage.ready()
-    return this.#entry(await this.#namespace.mkdir(parent, name, { uid, gid }, mode))
+  mkdir(ctx: RequestContext, parent: NodeId, name: string, mode: number): Promise<EntryOut> {
+    return this.#creation.mkdir(ctx, this.#writableDirectory(parent), name, mode)
   }
 
   async unlink(_ctx: RequestContext, parentId: NodeId, name: string): Promise<void> {

@@ -107,6 +107,12 @@ export class Tree {
     return this.absence(until - now)
   }
 
+  /** The reply that tells the guest of an inode; it counts. */
+  entry(inode: Inode): Inode {
+    inode.lookups++
+    return this.stamp(inode, this.clock.now())
+  }
+
   /** Sets for how long the guest may trust the inode: as long as we do ourselves. */
   stamp(inode: Inode, now: number): Inode {
     const attrLeft = inode.attrUntil - now

@@ -1,0 +1,93 @@
+// New names on behalf of a guest, each answered with the inode that it stands for and counted as looked up. What is in the way
+// is EEXIST; what the share cannot keep is refused before anything is made.
+
+import { type CreateReply, type EntryOut, FsError, type RequestContext } from '@ovfs/fuse-proto'
+import { type Files, O_EXCL, O_TRUNC } from '../files/files.ts'
+import type { Publisher } from '../writes/publication.ts'
+import { type Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inode.ts'
+import type { Namespace } from './namespace.ts'
+import type { Tree } from './tree.ts'
+
+/** What has no bytes: a symbolic link, pipe, socket or device. */
+interface SpecialNode {
+  readonly mode: number
+  readonly rdev: number
+  readonly target?: string
+}
+
+export class Creation {
+  readonly #tree: Tree
+  readonly #namespace: Namespace
+  readonly #publisher: Publisher
+  readonly #files: Files
+
+  constructor(tree: Tree, namespace: Namespace, publisher: Publisher, files: Files) {
+    this.#tree = tree
+    this.#namespace = namespace
+    this.#publisher = publisher
+    this.#files = files
+  }
+
+  /** Opens a file that need not exist yet (open(2) with O_CREAT). */
+  async create(
+    creator: RequestContext,
+    parent: Inode,
+    name: string,
+    mode: number,
+    flags: number,
+  ): Promise<CreateReply> {
+    await this.#publisher.usage.ready()
+    const existing = await this.#tree.child(parent, name)
+    if (parent.removed) throw new FsError('ENOENT')
+    if (existing !== undefined) {
+      if ((flags & O_EXCL) !== 0) throw new FsError('EEXIST')
+      const open = await this.#files.open(existing, flags)
+      return { entry: this.#tree.entry(existing), open }
+    }
+    const inode = this.#namespace.addFile(parent, name, creator, mode)
+    const open = this.#files.opened(inode, flags & ~O_TRUNC)
+    return { entry: this.#tree.entry(inode), open }
+  }
+
+  async mknod(
+    creator: RequestContext,
+    parent: Inode,
+    name: string,
+    mode: number,
+    rdev: number,
+  ): Promise<EntryOut> {
+    const type = mode & S_IFMT
+    // mknod(2): no type means a regular file, and directories and links are not made this way.
+    if (type === S_IFDIR || type === S_IFLNK) throw new FsError('EPERM')
+    if (type !== S_IFREG && type !== 0) return this.#special(creator, parent, name, { mode, rdev })
+    await this.#publisher.usage.ready()
+    await this.#namespace.requireFree(parent, name)
+    const inode = this.#namespace.addFile(parent, name, creator, mode)
+    // Nobody will close it.
+    const entry = this.#tree.entry(inode)
+    try {
+      await this.#publisher.settle(inode)
+    } catch (error) {
+      inode.lookups--
+      this.#namespace.forgetName(inode)
+      throw error
+    }
+    return entry
+  }
+
+  async mkdir(creator: RequestContext, parent: Inode, name: string, mode: number): Promise<EntryOut> {
+    await this.#publisher.usage.ready()
+    return this.#tree.entry(await this.#namespace.mkdir(parent, name, creator, mode))
+  }
+
+  symlink(creator: RequestContext, parent: Inode, name: string, target: string): Promise<EntryOut> {
+    return this.#special(creator, parent, name, { mode: S_IFLNK | 0o777, rdev: 0, target })
+  }
+
+  async #special(creator: RequestContext, parent: Inode, name: string, node: SpecialNode): Promise<EntryOut> {
+    if (!this.#tree.attributes.kept) throw new FsError('EPERM', 'there is no sidecar that could keep it')
+    this.#tree.attributes.requireWritable(parent)
+    await this.#publisher.usage.ready()
+    return this.#tree.entry(await this.#namespace.addSpecial(parent, name, creator, node))
+  }
+}
