@@ -6,6 +6,7 @@ import { FsError } from '@ovfs/fuse-proto'
 import { type Capability, type Metadata, type Operator, TimeoutLayer } from 'opendal'
 import { parseTime, type Time } from '../attributes/time.ts'
 import { listIndexed } from '../names/directory-index.ts'
+import { Absences } from './absences.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
 
@@ -86,6 +87,7 @@ export class Storage {
   readonly #timeoutMs: number
   readonly #retries: RetryPolicy
   readonly #onError: (error: Error) => void
+  readonly #absences = new Absences()
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
 
@@ -108,11 +110,20 @@ export class Storage {
 
   /** Undefined if there is no such object. A directory's key ends with a slash; the root's is empty. */
   async stat(key: string): Promise<ObjectInfo | undefined> {
+    const path = key === '' ? '/' : key
     try {
-      return toInfo(await this.#ask('stat', key, operator => operator.stat(key === '' ? '/' : key)))
+      if (this.#absences.expected && !(await this.#ask('stat', key, operator => operator.exists(path)))) {
+        this.#absences.seen(true)
+        return undefined
+      }
+      const info = toInfo(await this.#ask('stat', key, operator => operator.stat(path)))
+      this.#absences.seen(false)
+      return info
     } catch (error) {
-      if (isNotFound(error) || (error instanceof StorageError && error.code === 'ENOTDIR')) return undefined
-      throw error
+      const absent = isNotFound(error) || (error instanceof StorageError && error.code === 'ENOTDIR')
+      if (!absent) throw error
+      this.#absences.rejected()
+      return undefined
     }
   }
 

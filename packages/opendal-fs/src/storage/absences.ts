@@ -1,0 +1,33 @@
+// Whether a key is asked about in a way that costs nothing when it is not there. The binding never gives back some 80 bytes of
+// each call that it rejects (https://github.com/napi-rs/napi-rs/issues/3086), and a `stat` of an absent key is rejected, so a
+// guest that asks for names nobody has would take the host's memory. `exists` resolves to false instead, but is a call more
+// for what is there.
+
+/** Rejected before anything is saved: what that costs is less than the calls would be. */
+const FREE = 10_000
+/** Rejected at most, 80 MB. From then on every key is asked about with `exists` first. */
+const MOST = 1_000_000
+/** Weight of the latest answer in the forecast. */
+const WEIGHT = 1 / 16
+
+export class Absences {
+  #rejected = 0
+  /** 0 .. 1: how many of the latest answers were that there is nothing. */
+  #share = 0
+
+  /** The next key should be asked about with `exists` first. */
+  get expected(): boolean {
+    return this.#rejected >= FREE && (this.#share > 0.5 || this.#rejected >= MOST)
+  }
+
+  /** A `stat` was rejected because there is nothing. */
+  rejected(): void {
+    this.#rejected++
+    this.seen(true)
+  }
+
+  /** An answer that cost nothing. */
+  seen(absent: boolean): void {
+    this.#share += WEIGHT * ((absent ? 1 : 0) - this.#share)
+  }
+}
