@@ -4,8 +4,10 @@
 import { FuseClient, FuseServer, ROOT_NODE, spansOf } from '@ovfs/fuse-proto'
 import { OpendalFs } from '@ovfs/opendal-fs'
 import { Operator } from 'opendal'
+import { heldBytes } from './collected.ts'
+import { holdingsOf } from './flatness.ts'
 import { fuseMessage, INIT } from './fuse-message.ts'
-import { holdingsOf, type Level } from './level.ts'
+import type { Level } from './level.ts'
 import { mutated, type Random } from './random.ts'
 
 interface Step {
@@ -30,6 +32,8 @@ export class FuseLevel implements Level<FuseCase> {
   readonly name = 'fuse'
   messages = 0
   readonly #trouble: string[] = []
+  /** One for all cases: the binding never lets go of an operator that has once failed. */
+  readonly #operator = new Operator('memory')
 
   generate(random: Random): FuseCase {
     const step = (bytes: Buffer): Step => ({
@@ -45,7 +49,7 @@ export class FuseLevel implements Level<FuseCase> {
   }
 
   async run(steps: FuseCase): Promise<void> {
-    const handler = new OpendalFs(new Operator('memory'), {
+    const handler = new OpendalFs(this.#operator, {
       scheme: 'memory',
       timeoutMs: 2000,
       cacheBytes: 8 << 20,
@@ -67,11 +71,12 @@ export class FuseLevel implements Level<FuseCase> {
     } finally {
       await server.end()
       await handler.close()
+      await this.#operator.removeAll('/')
     }
   }
 
-  holdings() {
-    return holdingsOf('self')
+  async holdings() {
+    return { heap: await heldBytes(), ...holdingsOf('self') }
   }
 
   async close(): Promise<void> {}

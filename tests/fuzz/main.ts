@@ -2,6 +2,7 @@
 // Attacks one level, or all in turn. `--seed N --cases 1` repeats the case that a failure names.
 
 import { parseArgs } from 'node:util'
+import { summary } from './flatness.ts'
 import { attack, LEVELS, type LevelName } from './levels.ts'
 
 const { values } = parseArgs({
@@ -16,12 +17,11 @@ const { values } = parseArgs({
 for (const level of LEVELS.filter(name => values.level === undefined || name === values.level)) {
   const seed = Number(values.seed)
   console.log(`level ${level}, seed ${seed}`)
-  const { cases, messages, descriptors, rssMiB } = await attack(level as LevelName, {
+  const { cases, messages, looks } = await attack(level as LevelName, {
     seed,
     milliseconds: Number(values.minutes) * 60_000,
     ...(values.cases !== undefined && { cases: Number(values.cases) }),
   })
-  console.log(
-    `${cases} cases, ${messages} messages; descriptors ${descriptors.join(' -> ')}; memory ${rssMiB.join(' -> ')} MiB`,
-  )
+  console.log(`${cases} cases, ${messages} messages`)
+  if (values.cases === undefined) console.log(`after the warm-up: ${summary(looks)}`)
 }

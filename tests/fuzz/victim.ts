@@ -4,11 +4,16 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { ROOT_NODE } from '@ovfs/fuse-proto'
 import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
 import { type Daemon, startOvfs } from '../harness/daemon.ts'
-import { type Holdings, holdingsOf } from './level.ts'
+import { repository } from '../harness/initramfs.ts'
+import { type Holdings, holdingsOf } from './flatness.ts'
 
+/** Compiled, since the daemon is. */
+const COLLECTOR = join(repository, 'tests', 'dist', 'fuzz', 'collector.js')
 const CONTENT = 'what a well-behaved guest reads\n'
 
 export class Victim {
@@ -20,7 +25,8 @@ export class Victim {
     await mkdir(join(folder, 'share'))
     await writeFile(join(folder, 'share', 'file'), CONTENT)
     await writeFile(join(folder, 'beside'), CONTENT)
-    return new Victim(folder, await startOvfs(`fs://${folder}/share`, { args: ['--read-only'] }))
+    const env = { NODE_OPTIONS: `--import=${pathToFileURL(COLLECTOR)}` }
+    return new Victim(folder, await startOvfs(`fs://${folder}/share`, { args: ['--read-only'], env }))
   }
 
   private constructor(folder: string, daemon: Daemon) {
@@ -36,8 +42,14 @@ export class Victim {
     return this.#folder
   }
 
-  holdings(): Holdings {
-    return holdingsOf(this.#daemon.pid)
+  async holdings(): Promise<Holdings> {
+    const heard = this.#daemon.stderr().length
+    process.kill(this.#daemon.pid, 'SIGUSR2')
+    for (;;) {
+      const heap = /holds (\d+) bytes\n/.exec(this.#daemon.stderr().slice(heard))?.[1]
+      if (heap !== undefined) return { heap: Number(heap), ...holdingsOf(this.#daemon.pid) }
+      await delay(5)
+    }
   }
 
   /** Rejects unless a front-end that keeps the rules is served, and sees what it should. */
