@@ -6,7 +6,8 @@ import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import { ensureGuest, ensureTestPrograms } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
-import { end } from './step.mjs'
+import { ensureMigrationQemu } from './migration-qemu.mjs'
+import { end, Missing, note } from './step.mjs'
 import { ensureInstalled, ensureNode } from './workspace.mjs'
 
 /** @param {{ guest?: boolean, tests?: boolean }} what `tests` includes the guest */
@@ -16,8 +17,19 @@ export function prepare({ guest = false, tests = false }) {
   if (tests) {
     ensureTestPrograms()
     ensureGuestImage()
+    ensureOrNote(ensureMigrationQemu)
   }
   ensureInstalled()
+}
+
+/** For what single tests need: these name it when they are skipped. */
+function ensureOrNote(step) {
+  try {
+    step()
+  } catch (error) {
+    if (!(error instanceof Missing)) throw error
+    note(error.message)
+  }
 }
 
 if (import.meta.url === pathToFileURL(argv[1] ?? '').href) {

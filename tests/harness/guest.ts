@@ -37,6 +37,8 @@ export interface GuestOptions {
   files?: Readonly<Record<string, string | Uint8Array>>
   /** Kernel modules to load besides those of a share, by name; what they depend on is found. */
   modules?: readonly string[]
+  /** The program to run instead of the machine's own QEMU. */
+  qemu?: string
   /** Appended to QEMU's command line: other devices, for example. */
   qemuArgs?: readonly string[]
   memoryMiB?: number
@@ -90,7 +92,7 @@ export class Guest {
 
   static async start(options: GuestOptions): Promise<Guest> {
     const parts = bootParts(options)
-    const qemu = spawn(QEMU, qemuArguments(options, parts), {
+    const qemu = spawn(options.qemu ?? QEMU, qemuArguments(options, parts), {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     })
     return new Guest(ownProcess(qemu), options, parts.remove)
