@@ -1,6 +1,8 @@
 // A device over vhost-user in a process of its own, to be killed at any moment: answers each number with its double, some at
-// once and some later, and says `listening` when it can be connected to. With a record of what is in flight.
+// once and some later. It listens when it is given a socket's path on a line, and says so then: until a predecessor is killed,
+// it waits ready. With a record of what is in flight.
 
+import { once } from 'node:events'
 import { BackendServer } from '@ovfs/vhost-user'
 import { copyFromSpans, copyToSpans, DeviceQueue, GuestMemory, inflightRingBytes } from '@ovfs/virtqueue'
 
@@ -34,5 +36,7 @@ const device = {
   inflightBytes: inflightRingBytes,
 }
 
-new BackendServer({ path: process.argv[2], device, onError: error => console.error(error) })
+const [line] = await once(process.stdin.setEncoding('utf8'), 'data')
+process.stdin.unref()
+new BackendServer({ path: line.trim(), device, onError: error => console.error(error) })
 console.log('listening')
