@@ -108,6 +108,49 @@ describe.skipIf(lacks !== undefined)(
       expect(guest.qmp.events).toContain('DEVICE_DELETED')
     })
 
+    test('memory of a virtio-mem device that the guest takes and gives back while a copy runs', async () => {
+      const guest = await Guest.start({
+        shares: [share()],
+        modules: ['virtio_mem'],
+        kernelArgs: 'memhp_default_state=online_movable',
+        qemuArgs: [
+          ...['-m', 'slots=2,maxmem=2G'],
+          ...['-object', 'memory-backend-memfd,id=more,size=512M,share=on,reserve=off'],
+          ...['-device', 'virtio-mem-pci,id=elastic,memdev=more,node=0,requested-size=0'],
+        ],
+        script: `
+        ${COPY_LOOP}
+        sleep 1
+        total() { awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo; }
+        before=$(total)
+        host resize 128
+        until [ $(($(total) - before)) -ge 128 ]; do sleep 0.2; done
+        echo "$(($(total) - before)) MiB more"
+        # Page cache and buffers of the copy spread over the new memory.
+        head -c 60000000 /dev/zero >/tmp/fill; rm /tmp/fill
+        host resize 0
+        until [ $(total) -eq $before ]; do sleep 0.2; done
+        echo "as much as before"
+        sleep 1
+        ${COPY_END}
+      `,
+        onCall,
+        timeoutMs: 150_000,
+      })
+      async function onCall(call: string): Promise<void> {
+        const value = Number(call.split(' ')[1]) << 20
+        await guest.qmp.execute('qom-set', {
+          path: '/machine/peripheral/elastic',
+          property: 'requested-size',
+          value,
+        })
+      }
+      onTestFinished(() => guest.kill())
+      const { output, exitCode } = await guest.end()
+      expect(output).toBe('128 MiB more\nas much as before\ncopied and compared\n')
+      expect(exitCode).toBe(0)
+    })
+
     test('several request queues, used from several processors', async () => {
       const guest = await Guest.start({
         shares: [],
