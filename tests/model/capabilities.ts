@@ -1,8 +1,11 @@
 // What the file system under test can do, found by trying it on an empty storage: commands for the rest are left out, except
 // for those whose refusal is part of the promise (hard links).
 
-import { FATTR_MODE, FATTR_MTIME, FsError } from '@ovfs/fuse-proto'
+import { FATTR_GID, FATTR_MODE, FATTR_MTIME, FATTR_UID, FsError } from '@ovfs/fuse-proto'
 import type { Mounted, OpenFile } from './mounted.ts'
+
+export const S_IFIFO = 0o010000
+export const S_IFCHR = 0o020000
 
 export const FALLOC_KEEP_SIZE = 1
 export const FALLOC_PUNCH_HOLE = 2
@@ -15,6 +18,13 @@ const PROBES = {
   times: async mounted => {
     await mounted.at('file', node => mounted.client.setattr(node, { valid: FATTR_MTIME, mtime: 12345 }))
   },
+  owners: async mounted => {
+    await mounted.at('file', node =>
+      mounted.client.setattr(node, { valid: FATTR_UID | FATTR_GID, uid: 1, gid: 1 }),
+    )
+  },
+  specials: mounted =>
+    mounted.in('pipe', (parent, name) => mounted.client.mknod(parent, name, S_IFIFO | 0o600)),
   links: mounted => mounted.in('link', (parent, name) => mounted.client.symlink(parent, name, 'file')),
   xattrs: mounted => mounted.at('file', node => mounted.client.setxattr(node, 'user.a', new Uint8Array(1))),
   allocate: ({ client }, { node, fh }) => client.fallocate(node, fh, 0, 10),

@@ -1,12 +1,12 @@
 // What a command of the model is: something done to the file system and to the reference, which must end the same way, and
 // leaves both with the same tree.
 
-import { FsError } from '@ovfs/fuse-proto'
+import { type Attr, FsError } from '@ovfs/fuse-proto'
 import type fc from 'fast-check'
 import type { Operator } from 'opendal'
 import { expect } from 'vitest'
 import type { Capabilities } from './capabilities.ts'
-import type { Mounted, OpenFile, Seen } from './mounted.ts'
+import { type Mounted, type OpenFile, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type Seen } from './mounted.ts'
 import { type Outcome, type PlainFile, type PlainTree, type Snapshot, snapshotOf } from './reference.ts'
 
 export interface Model {
@@ -19,6 +19,8 @@ export interface Real {
   mounted: Mounted
   readonly open: OpenFile[]
   readonly outside: Operator
+  /** Where the bytes go that lose a conflict: a folder on the host. */
+  readonly recoveryDir: string
   readonly remount: () => Promise<Mounted>
   readonly capabilities: Capabilities
 }
@@ -26,31 +28,34 @@ export interface Real {
 export type Command = fc.AsyncCommand<Model, Real>
 
 export async function compareTrees({ tree }: Model, { mounted, capabilities }: Real): Promise<void> {
-  const { modes, times, xattrs } = capabilities
-  const wanted = snapshotOf(tree, { modes, times, xattrs })
-  expect(shownOf(await mounted.everything(xattrs), capabilities, wanted)).toEqual(wanted)
+  const wanted = snapshotOf(tree, capabilities)
+  expect(shownOf(await mounted.everything(capabilities.xattrs), capabilities, wanted)).toEqual(wanted)
   expect(mounted.reports).toEqual([])
 }
 
-/** A time that the reference does not know, because the file was written, is not compared. */
-function shownOf(everything: readonly Seen[], { modes }: Capabilities, wanted: Snapshot): Snapshot {
+/** A time that the reference does not know, because a clock gave it, is not compared. */
+function shownOf(everything: readonly Seen[], kept: Capabilities, wanted: Snapshot): Snapshot {
   const shown: Snapshot = {}
   for (const { path, attr, content, xattrs } of everything) {
     expect(shown, 'listed twice').not.toHaveProperty([path])
-    const mode = modes ? { mode: attr.mode & 0o7777 } : {}
-    const kind = attr.mode >> 12
-    if (kind === 0o12) shown[path] = { link: content }
-    else if (kind === 0o4) shown[path] = { directory: true, ...mode }
-    else {
-      shown[path] = {
-        file: content,
-        ...mode,
-        ...(wanted[path]?.mtime === undefined ? {} : { mtime: attr.mtime }),
-        ...(Object.keys(xattrs).length > 0 ? { xattrs } : {}),
-      }
+    const { mode, uid, gid, mtime, atime } = attr
+    shown[path] = {
+      ...kindOf(attr, content),
+      ...(kept.modes && (mode & S_IFMT) !== S_IFLNK ? { mode: mode & 0o7777 } : {}),
+      ...(kept.owners ? { uid, gid } : {}),
+      ...(wanted[path]?.mtime === undefined ? {} : { mtime }),
+      ...(wanted[path]?.atime === undefined ? {} : { atime }),
+      ...(Object.keys(xattrs).length > 0 ? { xattrs } : {}),
     }
   }
   return shown
+}
+
+function kindOf({ mode, rdev }: Attr, content: string): Record<string, unknown> {
+  const type = mode & S_IFMT
+  if (type === S_IFLNK) return { link: content }
+  if (type === S_IFDIR) return { directory: true }
+  return type === S_IFREG ? { file: content } : { special: type, rdev }
 }
 
 /** How a call ended: undefined, or the errno's name. What is not an errno is no outcome. */

@@ -8,7 +8,7 @@ import { data, length, MOST_HANDLES, offset, path, slot } from './arbitraries.ts
 import type { Capabilities, Capability } from './capabilities.ts'
 import { alike, type Command, command, onHandle, outcomeOf } from './command.ts'
 import { withCapability } from './optional-commands.ts'
-import { fromOutside } from './outside-commands.ts'
+import { conflicts, fromOutside } from './outside-commands.ts'
 import { DIRECTORY_MODE, FILE_MODE, type Outcome, PlainDirectory, type PlainNode } from './reference.ts'
 
 const RENAME_NOREPLACE = 1
@@ -156,7 +156,12 @@ export function sequencesOf(
   longest: number,
 ): fc.Arbitrary<Command[]> {
   const able = Object.entries(withCapability).filter(([name]) => capabilities[name as Capability])
-  const all = [...always, ...able.flatMap(([, commands]) => commands), ...(withOthers ? fromOutside : [])]
+  const all = [
+    ...always,
+    ...conflicts,
+    ...able.flatMap(([, commands]) => commands),
+    ...(withOthers ? fromOutside : []),
+  ]
   const opening = { weight: 4, arbitrary: path.map(open) }
   const any = fc.oneof(opening, ...all.map(arbitrary => ({ weight: 1, arbitrary })))
   return fc.array(any, { minLength: Math.floor(longest / 2), maxLength: longest, size: 'max' })

@@ -14,9 +14,10 @@ import {
 import { OpendalFs, type OpendalFsOptions } from '@ovfs/opendal-fs'
 import type { Operator } from 'opendal'
 
-const S_IFMT = 0o170000
-const S_IFDIR = 0o040000
-const S_IFLNK = 0o120000
+export const S_IFMT = 0o170000
+export const S_IFDIR = 0o040000
+export const S_IFREG = 0o100000
+export const S_IFLNK = 0o120000
 /** Small, so that a listing takes several requests. */
 const LISTING_BYTES = 400
 
@@ -97,6 +98,8 @@ export class Mounted {
       if (nodeid !== 0) {
         if ((attr.mode & S_IFMT) === S_IFDIR) return this.#refuse(nodeid, 'EISDIR')
         if ((attr.mode & S_IFMT) === S_IFLNK) return this.#refuse(nodeid, 'ELOOP')
+        // The kernel opens pipes and devices itself; a socket, and a pipe that nobody reads, is ENXIO.
+        if ((attr.mode & S_IFMT) !== S_IFREG) return this.#refuse(nodeid, 'ENXIO')
         const { fh } = await this.client.open(nodeid, 2)
         return new OpenFile(this.client, nodeid, fh)
       }
@@ -114,7 +117,7 @@ export class Mounted {
     }
   }
 
-  async #refuse(node: number, code: 'EISDIR' | 'ELOOP'): Promise<never> {
+  async #refuse(node: number, code: 'EISDIR' | 'ELOOP' | 'ENXIO'): Promise<never> {
     await this.client.forget(node)
     throw new FsError(code)
   }
@@ -129,13 +132,8 @@ export class Mounted {
         const { nodeid, attr } = known ? entry : await this.client.lookup(node, name)
         const path = `${prefix}${name}`
         const kind = attr.mode & S_IFMT
-        const content =
-          kind === S_IFDIR
-            ? ''
-            : kind === S_IFLNK
-              ? await this.client.readlink(nodeid)
-              : await this.#content(nodeid, attr.size)
-        const xattrs = withXattrs && kind !== S_IFLNK ? await this.#xattrs(nodeid) : {}
+        const content = await this.#contentOf(nodeid, attr)
+        const xattrs = withXattrs ? await this.#xattrs(nodeid) : {}
         seen.push({ path, attr, content, xattrs })
         if (kind === S_IFDIR) await visit(nodeid, `${path}/`)
         await this.client.forget(nodeid)
@@ -156,6 +154,11 @@ export class Mounted {
     }
     await this.client.releasedir(node, fh)
     return all.filter(({ name }) => name !== '.' && name !== '..')
+  }
+
+  async #contentOf(node: number, { mode, size }: Attr): Promise<string> {
+    if ((mode & S_IFMT) === S_IFLNK) return this.client.readlink(node)
+    return (mode & S_IFMT) === S_IFREG ? this.#content(node, size) : ''
   }
 
   async #content(node: number, listed: number): Promise<string> {

@@ -1,12 +1,19 @@
 // Commands for what not every file system has, by the capability that they need.
 
-import { FATTR_MODE, FATTR_MTIME } from '@ovfs/fuse-proto'
+import { FATTR_ATIME, FATTR_GID, FATTR_MODE, FATTR_MTIME, FATTR_UID } from '@ovfs/fuse-proto'
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import { bits, data, length, offset, path, slot, time, xattr } from './arbitraries.ts'
-import { type Capability, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from './capabilities.ts'
-import { alike, type Command, command, onHandle, outcomeOf } from './command.ts'
-import { PlainDirectory, PlainFile, PlainLink } from './reference.ts'
+import { bits, data, id, length, offset, path, slot, time, xattr } from './arbitraries.ts'
+import {
+  type Capability,
+  FALLOC_KEEP_SIZE,
+  FALLOC_PUNCH_HOLE,
+  FALLOC_ZERO_RANGE,
+  S_IFCHR,
+  S_IFIFO,
+} from './capabilities.ts'
+import { alike, type Command, command, onHandle, type Real } from './command.ts'
+import { type Outcome, PlainDirectory, PlainLink, type PlainNode, PlainSpecial } from './reference.ts'
 
 const allocation = (keepSize: boolean, mode: number, slot: number, offset: number, length: number) =>
   onHandle(`fallocate ${mode} ${offset}+${length}`, slot, async (file, { client, node, fh }) => {
@@ -18,66 +25,124 @@ const allocation = (keepSize: boolean, mode: number, slot: number, offset: numbe
     file.mtime = undefined
   })
 
+/** Something with whatever a path leads to. */
+const onNode = (
+  text: string,
+  path: string,
+  real: (node: number, real: Real) => Promise<unknown>,
+  plain: (node: PlainNode) => Outcome,
+) =>
+  alike(
+    `${text} ${path}`,
+    side => side.mounted.at(path, node => real(node, side)),
+    ({ tree }) => {
+      const found = tree.find(path)
+      return typeof found === 'string' ? found : plain(found)
+    },
+  )
+
+const adding = (
+  text: string,
+  path: string,
+  real: (parent: number, name: string, real: Real) => Promise<{ nodeid: number }>,
+  plain: () => PlainNode,
+) =>
+  alike(
+    text,
+    side =>
+      side.mounted
+        .in(path, (parent, name) => real(parent, name, side))
+        .then(({ nodeid }) => side.mounted.client.forget(nodeid)),
+    ({ tree }) => tree.add(path, plain),
+  )
+
+// chown(2): a file loses its setuid bit, and its setgid bit where that is not mere mandatory locking.
+function dropPrivileges(node: PlainNode): void {
+  if (node instanceof PlainDirectory) return
+  node.mode &= (node.mode & 0o010) === 0 ? ~0o4000 : ~0o6000
+}
+
 export const withCapability: Record<Capability, fc.Arbitrary<Command>[]> = {
   modes: [
     fc.tuple(path, bits).map(([path, mode]) =>
-      alike(
-        `chmod ${path} ${mode.toString(8)}`,
-        ({ mounted }) => mounted.at(path, node => mounted.client.setattr(node, { valid: FATTR_MODE, mode })),
-        model => {
-          const found = model.tree.find(path)
-          if (found instanceof PlainFile || found instanceof PlainDirectory) found.mode = mode
-          return typeof found === 'string' ? found : undefined
+      onNode(
+        `chmod ${mode.toString(8)}`,
+        path,
+        (node, { mounted }) => mounted.client.setattr(node, { valid: FATTR_MODE, mode }),
+        node => {
+          node.mode = mode
+          return undefined
+        },
+      ),
+    ),
+  ],
+  owners: [
+    fc.tuple(path, id, id).map(([path, uid, gid]) =>
+      onNode(
+        `chown ${uid}:${gid}`,
+        path,
+        (node, { mounted }) => mounted.client.setattr(node, { valid: FATTR_UID | FATTR_GID, uid, gid }),
+        node => {
+          Object.assign(node, { uid, gid })
+          dropPrivileges(node)
+          return undefined
         },
       ),
     ),
   ],
   times: [
-    fc.tuple(path, time).map(([path, mtime]) =>
-      alike(
-        `utimens ${path} ${mtime}`,
-        ({ mounted }) =>
-          mounted.at(path, node => mounted.client.setattr(node, { valid: FATTR_MTIME, mtime })),
-        model => {
-          const file = model.tree.file(path)
-          if (file !== undefined) file.mtime = mtime
-          const found = model.tree.find(path)
-          return typeof found === 'string' ? found : undefined
+    fc.tuple(path, time, time).map(([path, mtime, atime]) =>
+      onNode(
+        `utimens ${mtime} ${atime}`,
+        path,
+        (node, { mounted }) =>
+          mounted.client.setattr(node, { valid: FATTR_MTIME | FATTR_ATIME, mtime, atime }),
+        node => {
+          Object.assign(node, { mtime, atime })
+          return undefined
         },
       ),
     ),
   ],
   links: [
     fc.tuple(path, fc.constantFrom('a', '../b', '/nowhere')).map(([path, target]) =>
-      alike(
+      adding(
         `symlink ${path} to ${target}`,
-        ({ mounted }) =>
-          mounted
-            .in(path, (parent, name) => mounted.client.symlink(parent, name, target))
-            .then(({ nodeid }) => mounted.client.forget(nodeid)),
-        ({ tree }) => tree.add(path, () => new PlainLink(target)),
+        path,
+        (parent, name, { mounted }) => mounted.client.symlink(parent, name, target),
+        () => new PlainLink(target),
       ),
     ),
   ],
+  specials: [
+    fc.tuple(path, fc.constantFrom(S_IFIFO, S_IFCHR), bits).map(([path, type, mode]) => {
+      const rdev = type === S_IFCHR ? 0x103 : 0
+      return adding(
+        `mknod ${path} ${(type | mode).toString(8)}`,
+        path,
+        (parent, name, { mounted }) => mounted.client.mknod(parent, name, type | mode, rdev),
+        () => new PlainSpecial(type | mode, rdev),
+      )
+    }),
+  ],
   xattrs: [
     fc.tuple(path, xattr, data).map(([path, name, value]) =>
-      command(
-        `setxattr ${path} ${name}`,
-        async ({ tree }, { mounted }) => {
-          await mounted.at(path, node => mounted.client.setxattr(node, name, value))
-          tree.file(path)!.xattrs.set(name, Buffer.from(value).toString('latin1'))
+      onNode(
+        `setxattr ${name}`,
+        path,
+        (node, { mounted }) => mounted.client.setxattr(node, name, value),
+        node => {
+          node.xattrs.set(name, Buffer.from(value).toString('latin1'))
+          return undefined
         },
-        ({ tree }) => tree.file(path) !== undefined,
       ),
     ),
     fc.tuple(path, xattr).map(([path, name]) =>
-      command(
-        `removexattr ${path} ${name}`,
-        async ({ tree }, { mounted }) => {
-          const got = await outcomeOf(mounted.at(path, node => mounted.client.removexattr(node, name)))
-          expect(got).toBe(tree.file(path)!.xattrs.delete(name) ? undefined : 'ENODATA')
-        },
-        ({ tree }) => tree.file(path) !== undefined,
+      onNode(
+        `removexattr ${name}`,
+        path,
+        (node, { mounted }) => mounted.client.removexattr(node, name),
+        node => (node.xattrs.delete(name) ? undefined : 'ENODATA'),
       ),
     ),
   ],

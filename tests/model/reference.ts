@@ -1,15 +1,22 @@
 // The tree that the file system is compared with: plain objects in memory that do what POSIX says, and nothing else. Each
 // operation returns undefined, or the name of the errno that a Linux program expects.
 
-export class PlainFile {
-  bytes = new Uint8Array(0)
+/** What every node has beside its bytes. Times are undefined until they are set, and again once only a clock knows them. */
+class PlainAttributes {
   mode: number
+  uid = 0
+  gid = 0
   mtime: number | undefined
+  atime: number | undefined
   readonly xattrs = new Map<string, string>()
 
   constructor(mode: number) {
     this.mode = mode
   }
+}
+
+export class PlainFile extends PlainAttributes {
+  bytes = new Uint8Array(0)
 
   resize(size: number): void {
     const next = new Uint8Array(size)
@@ -25,24 +32,43 @@ export class PlainFile {
   }
 }
 
-export class PlainLink {
+export class PlainLink extends PlainAttributes {
   readonly target: string
 
   constructor(target: string) {
+    super(0o777)
     this.target = target
   }
 }
 
-export class PlainDirectory {
-  readonly entries = new Map<string, PlainNode>()
-  mode: number
+/** A pipe or a device. */
+export class PlainSpecial extends PlainAttributes {
+  /** The type bits of the mode. */
+  readonly type: number
+  readonly rdev: number
 
-  constructor(mode: number) {
-    this.mode = mode
+  constructor(mode: number, rdev: number) {
+    super(mode & 0o7777)
+    this.type = mode & ~0o7777
+    this.rdev = rdev
   }
 }
 
-export type PlainNode = PlainFile | PlainLink | PlainDirectory
+export class PlainDirectory extends PlainAttributes {
+  readonly entries = new Map<string, PlainNode>()
+
+  set(name: string, node: PlainNode): void {
+    this.entries.set(name, node)
+    this.mtime = undefined
+  }
+
+  delete(name: string): void {
+    this.entries.delete(name)
+    this.mtime = undefined
+  }
+}
+
+export type PlainNode = PlainFile | PlainLink | PlainSpecial | PlainDirectory
 export type Outcome = string | undefined
 
 export const DIRECTORY_MODE = 0o755
@@ -61,6 +87,17 @@ export class PlainTree {
       node = next
     }
     return node
+  }
+
+  /** Where a node hangs; undefined if its name is gone. */
+  pathOf(wanted: PlainNode, below = this.root, prefix = ''): string | undefined {
+    for (const [name, node] of below.entries) {
+      if (node === wanted) return `${prefix}${name}`
+      const found =
+        node instanceof PlainDirectory ? this.pathOf(wanted, node, `${prefix}${name}/`) : undefined
+      if (found !== undefined) return found
+    }
+    return undefined
   }
 
   file(path: string): PlainFile | undefined {
@@ -83,9 +120,10 @@ export class PlainTree {
     const present = parent.entries.get(name)
     if (present instanceof PlainDirectory) return 'EISDIR'
     if (present instanceof PlainLink) return 'ELOOP'
+    if (present instanceof PlainSpecial) return 'ENXIO'
     if (present !== undefined) return present
     const file = new PlainFile(mode)
-    parent.entries.set(name, file)
+    parent.set(name, file)
     return file
   }
 
@@ -94,7 +132,7 @@ export class PlainTree {
     if (typeof place === 'string') return place
     const [parent, name] = place
     if (parent.entries.has(name)) return 'EEXIST'
-    parent.entries.set(name, make())
+    parent.set(name, make())
     return undefined
   }
 
@@ -114,7 +152,7 @@ export class PlainTree {
 
   #remove(path: string): Outcome {
     const [parent, name] = this.parent(path) as [PlainDirectory, string]
-    parent.entries.delete(name)
+    parent.delete(name)
     return undefined
   }
 
@@ -135,8 +173,8 @@ export class PlainTree {
       if (!(node instanceof PlainDirectory)) return 'EISDIR'
       if (present.entries.size > 0) return 'ENOTEMPTY'
     } else if (present !== undefined && node instanceof PlainDirectory) return 'ENOTDIR'
-    parent.entries.delete(name)
-    newParent.entries.set(newName, node)
+    parent.delete(name)
+    newParent.set(newName, node)
     return undefined
   }
 }
@@ -144,29 +182,44 @@ export class PlainTree {
 /** What a comparison shows of a tree: one line a node would be too little, so one object a node, by path. */
 export type Snapshot = Record<string, Record<string, unknown>>
 
+export interface KeptAttributes {
+  readonly modes: boolean
+  readonly times: boolean
+  readonly owners: boolean
+  readonly xattrs: boolean
+}
+
 /** @param kept which attributes the file system keeps; others are not shown */
-export function snapshotOf(
-  tree: PlainTree,
-  kept: { modes: boolean; times: boolean; xattrs: boolean },
-): Snapshot {
+export function snapshotOf(tree: PlainTree, kept: KeptAttributes): Snapshot {
   const shown: Snapshot = {}
   const visit = (directory: PlainDirectory, prefix: string) => {
     for (const [name, node] of directory.entries) {
       const path = `${prefix}${name}`
-      if (node instanceof PlainLink) shown[path] = { link: node.target }
-      else if (node instanceof PlainDirectory) {
-        shown[path] = { directory: true, ...(kept.modes ? { mode: node.mode } : {}) }
-        visit(node, `${path}/`)
-      } else {
-        shown[path] = {
-          file: Buffer.from(node.bytes).toString('latin1'),
-          ...(kept.modes ? { mode: node.mode } : {}),
-          ...(kept.times && node.mtime !== undefined ? { mtime: node.mtime } : {}),
-          ...(kept.xattrs && node.xattrs.size > 0 ? { xattrs: Object.fromEntries(node.xattrs) } : {}),
-        }
-      }
+      shown[path] = { ...contentOf(node), ...attributesOf(node, kept) }
+      if (node instanceof PlainDirectory) visit(node, `${path}/`)
     }
   }
   visit(tree.root, '')
   return shown
+}
+
+function contentOf(node: PlainNode): Record<string, unknown> {
+  if (node instanceof PlainLink) return { link: node.target }
+  if (node instanceof PlainSpecial) return { special: node.type, rdev: node.rdev }
+  if (node instanceof PlainDirectory) return { directory: true }
+  return { file: Buffer.from(node.bytes).toString('latin1') }
+}
+
+function attributesOf(
+  node: PlainNode,
+  { modes, times, owners, xattrs }: KeptAttributes,
+): Record<string, unknown> {
+  return {
+    // Linux changes no link's mode.
+    ...(modes && !(node instanceof PlainLink) ? { mode: node.mode } : {}),
+    ...(owners ? { uid: node.uid, gid: node.gid } : {}),
+    ...(times && node.mtime !== undefined ? { mtime: node.mtime } : {}),
+    ...(times && node.atime !== undefined ? { atime: node.atime } : {}),
+    ...(xattrs && node.xattrs.size > 0 ? { xattrs: Object.fromEntries(node.xattrs) } : {}),
+  }
 }
