@@ -177,6 +177,79 @@ describe('an fsync meets', () => {
   })
 })
 
+describe('a large file whose parts go up while it is written meets', () => {
+  const MIB = 1 << 20
+  const content = Buffer.alloc(44 * MIB)
+  for (let at = 0; at < content.length; at += 4096) content.writeUInt32LE(at, at)
+  const isPart = (method: string, path: string, number: number) =>
+    method === 'PUT' && path.includes(`partNumber=${number}&`)
+
+  async function write(rule: FaultRule): Promise<{ node: number; fh: number; requests: string[] }> {
+    const requests: string[] = []
+    proxy.rule = (method, path) => {
+      requests.push(`${method} ${path}`)
+      return rule(method, path)
+    }
+    const { entry, open } = await client.create(ROOT_NODE, 'file', 0o644, O_RDWR)
+    for (let at = 0; at < content.length; at += MIB)
+      await client.write(entry.nodeid, open.fh, at, content.subarray(at, at + MIB))
+    const sent = () => requests.some(request => request.includes('partNumber='))
+    await expect.poll(sent, { timeout: 30_000 }).toBe(true)
+    return { node: entry.nodeid, fh: open.fh, requests }
+  }
+  const begun = (requests: string[]) => requests.filter(request => request.endsWith('?uploads')).length
+  const storedRight = async () => (await outside.read('file')).equals(content)
+
+  test('one failure of a part: it is sent again, and no other', async () => {
+    let failures = 1
+    const { node, fh, requests } = await write((method, path) =>
+      isPart(method, path, 2) && failures-- > 0 ? status(503, 'SlowDown') : undefined,
+    )
+    await client.fsync(node, fh)
+    expect(begun(requests)).toBe(1)
+    const numbers = requests.flatMap(request => /partNumber=(\d+)/.exec(request)?.[1] ?? []).sort()
+    expect(numbers).toEqual(['1', '2', '2', '3', '4', '5', '6'])
+    expect(await storedRight()).toBe(true)
+    await client.release(node, fh)
+  })
+
+  test('a part that is refused: the file is published from its start', async () => {
+    let failures = 1
+    const { node, fh, requests } = await write((method, path) =>
+      isPart(method, path, 1) && failures-- > 0 ? status(403, 'AccessDenied') : undefined,
+    )
+    await client.fsync(node, fh)
+    expect(begun(requests)).toBe(2)
+    expect(await storedRight()).toBe(true)
+    expect(daemon.trouble).toContainEqual(expect.objectContaining({ key: 'file', bytes: expect.any(Number) }))
+    await client.release(node, fh)
+  })
+
+  test('an upload that the service has cleared away: the file is published from its start', async () => {
+    let failures = 1
+    const { node, fh, requests } = await write((method, path) =>
+      method === 'POST' && path.includes('?uploadId=') && failures-- > 0
+        ? status(404, 'NoSuchUpload')
+        : undefined,
+    )
+    await client.fsync(node, fh)
+    expect(begun(requests)).toBe(2)
+    expect(await storedRight()).toBe(true)
+    await client.release(node, fh)
+  })
+
+  test('a completion whose answer is lost: what was stored all the same is no conflict with itself', async () => {
+    const { node, fh } = await write((method, path) =>
+      method === 'POST' && path.includes('?uploadId=') ? { kind: 'lost answer' } : undefined,
+    )
+    expect(await errnoOf(client.fsync(node, fh))).toBe('EIO')
+    proxy.heal()
+    await client.fsync(node, fh)
+    expect(await storedRight()).toBe(true)
+    await client.release(node, fh)
+  })
+})
+
 const spoilt = fc.option(
   fc.oneof(
     fc.constantFrom<Fault>(

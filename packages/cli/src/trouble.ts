@@ -1,7 +1,7 @@
 // What went wrong while serving, as log events: what the guest asked, what the service said, what to do. A guest can cause as
 // many failures as it likes, so there is a limit to how many a second are written.
 
-import { ConflictError, StorageError } from '@ovfs/opendal-fs'
+import { AbandonedUpload, ConflictError, StorageError } from '@ovfs/opendal-fs'
 import type { LogFields } from './log.ts'
 import { adviceFor, readFailure } from './storage-failure.ts'
 import type { Storage } from './uri.ts'
@@ -17,6 +17,18 @@ export function fileSystemTrouble(error: Error, storage: Storage): Trouble {
     return {
       message: 'a file was changed by somebody else: theirs is in the storage, what the guest wrote was kept',
       fields: { path: error.path, errno: error.code, kept: error.kept, missing: error.missing || undefined },
+    }
+  }
+  if (error instanceof AbandonedUpload) {
+    return {
+      message: 'an upload in parts was given up: the parts that were sent stay at the service',
+      fields: {
+        path: error.key,
+        bytes: error.bytes,
+        // A failure of the service has a line of its own.
+        because: typeof error.cause === 'string' ? error.cause : 'the upload failed',
+        hint: 'give the bucket a lifecycle rule that removes incomplete multipart uploads',
+      },
     }
   }
   if (!(error instanceof StorageError))

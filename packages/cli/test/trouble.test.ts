@@ -1,4 +1,4 @@
-import { ConflictError, StorageError } from '@ovfs/opendal-fs'
+import { AbandonedUpload, ConflictError, StorageError } from '@ovfs/opendal-fs'
 import { describe, expect, it } from 'vitest'
 import { processSources } from '../src/secret.ts'
 import { fileSystemTrouble, otherTrouble, type Trouble, TroubleLimit } from '../src/trouble.ts'
@@ -32,6 +32,15 @@ describe('trouble is told', () => {
     )
     expect(message).toMatch(/changed by somebody else/)
     expect(fields).toEqual({ path: '/d/f', errno: 'ESTALE', kept: '/var/recovery/d_f.x', missing: undefined })
+  })
+
+  it('with key and size of what an upload that was given up leaves at the service, and what to do', () => {
+    const given = fileSystemTrouble(new AbandonedUpload('d/f', 8 << 20, 'the file was moved'), storage)
+    expect(given.message).toMatch(/upload in parts was given up/)
+    expect(given.fields).toMatchObject({ path: 'd/f', bytes: 8 << 20, because: 'the file was moved' })
+    expect(given.fields.hint).toMatch(/lifecycle rule/)
+    const failed = new AbandonedUpload('d/f', 1, new Error('at http://h/b/x?sig=sekrit'))
+    expect(JSON.stringify(fileSystemTrouble(failed, storage))).not.toContain('sekrit')
   })
 
   it('when the service does not answer in time', () => {

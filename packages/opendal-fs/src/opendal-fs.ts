@@ -49,6 +49,7 @@ import { Storage } from './storage/storage.ts'
 import { ConflictError } from './writes/conflict.ts'
 import { Publisher } from './writes/publication.ts'
 import { StagingBudget } from './writes/staging-store.ts'
+import { WholeCopies } from './writes/whole-copies.ts'
 
 export class OpendalFs implements FuseHandler {
   readonly #settings: Settings
@@ -100,7 +101,8 @@ export class OpendalFs implements FuseHandler {
     const journal = new NameJournal(state?.journal, saved)
     this.#publisher = new Publisher(this.#tree, staging, names, settings, saved)
     this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings, journal)
-    this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files)
+    const copies = new WholeCopies(this.#tree, this.#publisher, names)
+    this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files, copies)
     this.#directories = new Directories(this.#tree, this.#handles, settings)
     this.#namespace = new Namespace(this.#tree, this.#publisher, names, journal)
     this.#creation = new Creation(this.#tree, this.#namespace, this.#publisher, this.#files)

@@ -26,7 +26,10 @@ export interface OpendalFsOptions {
   readonly entryTtlMs?: number
   /** How long the absence of a name may be trusted; default 1000. */
   readonly negativeTtlMs?: number
-  /** Memory for file data, clean and unpublished together, in bytes; default 256 MiB. */
+  /**
+   * Memory for file data, clean and unpublished together, in bytes; default 256 MiB. Uploads of large files take up to 50 MB
+   * each beyond that, four at once.
+   */
   readonly cacheBytes?: number
   /** Folder on the host for unpublished data that memory cannot take; default the system's temporary folder. */
   readonly stagingDir?: string

@@ -19,6 +19,8 @@ crypto.createDecipheriv = ((algorithm: string, key: Buffer, iv: Buffer) =>
 export interface S3Server {
   /** What OpenDAL's `s3` service needs to reach the one bucket. */
   readonly options: Record<string, string>
+  /** Every request so far, as `METHOD url`. */
+  readonly requests: string[]
   close(): Promise<void>
 }
 
@@ -34,6 +36,10 @@ export async function startS3(directory: string): Promise<S3Server> {
     configureBuckets: [{ name: bucket }],
   })
   const { port } = await server.run()
+  const requests: string[] = []
+  server.httpServer.prependListener('request', ({ method, url }) => {
+    requests.push(`${method} ${url}`)
+  })
   return {
     options: {
       bucket,
@@ -42,6 +48,7 @@ export async function startS3(directory: string): Promise<S3Server> {
       access_key_id: 'S3RVER',
       secret_access_key: 'S3RVER',
     },
+    requests,
     close: async () => {
       const closed = server.close()
       // OpenDAL keeps its connections.

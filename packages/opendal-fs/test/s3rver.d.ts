@@ -8,7 +8,7 @@ declare module 's3rver' {
       resetOnClose?: boolean
       configureBuckets: { name: string }[]
     })
-    readonly httpServer: { closeAllConnections(): void }
+    readonly httpServer: import('node:http').Server
     run(): Promise<{ address: string; port: number }>
     close(): Promise<void>
   }

@@ -4,6 +4,7 @@
 import { type Awaitable, type FileHandle, FsError } from '@ovfs/fuse-proto'
 import type { Tree } from '../names/tree.ts'
 import type { Publisher } from '../writes/publication.ts'
+import type { WholeCopies } from '../writes/whole-copies.ts'
 import type { Files } from './files.ts'
 import { Gathered, OwnData } from './gathered.ts'
 import type { Handles, OpenFile } from './handles.ts'
@@ -25,12 +26,14 @@ export class FileRanges {
   readonly #handles: Handles
   readonly #publisher: Publisher
   readonly #files: Files
+  readonly #copies: WholeCopies
 
-  constructor(tree: Tree, handles: Handles, publisher: Publisher, files: Files) {
+  constructor(tree: Tree, handles: Handles, publisher: Publisher, files: Files, copies: WholeCopies) {
     this.#tree = tree
     this.#handles = handles
     this.#publisher = publisher
     this.#files = files
+    this.#copies = copies
   }
 
   /** Allocating promises no room on the service, which cannot: it makes the file long enough. */
@@ -85,7 +88,7 @@ export class FileRanges {
     if (from.inode.file!.dirty === undefined) await this.#tree.refresh(from.inode)
     const { size } = from.inode.attr
     if (offset === 0 && offsetOut === 0 && length >= size && size > 0) {
-      if (await this.#publisher.copyWhole(from.inode, to.inode)) return size
+      if (await this.#copies.copy(from.inode, to.inode)) return size
     }
     const end = Math.min(offset + length, size, offset + MOST_COPIED)
     let at = offset

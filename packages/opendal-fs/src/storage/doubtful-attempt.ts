@@ -5,14 +5,11 @@ import { createHash } from 'node:crypto'
 import type { DirtyFile, Mark } from '../writes/dirty-file.ts'
 import type { PartSource } from './object-replacement.ts'
 import type { ObjectInfo, Storage } from './storage.ts'
-import { isVersionLost, StorageError, type StorageErrorKind } from './storage-error.ts'
+import { isUncertain, isVersionLost, StorageError } from './storage-error.ts'
 
 const STEP = 1 << 20
 /** Larger ones are not read again to find out, in bytes. */
 const LARGEST = 64 << 20
-
-/** After which the change may have happened all the same. */
-const UNCERTAIN: ReadonlySet<StorageErrorKind> = new Set(['Unexpected', 'RateLimited', 'Deadline', 'Unknown'])
 
 export interface DoubtfulAttempt {
   /** Since the attempt began. */
@@ -27,7 +24,7 @@ export async function doubtOf(
   dirty: DirtyFile,
   { mark, changes, size }: { readonly mark: Mark; readonly changes: number; readonly size: number },
 ): Promise<DoubtfulAttempt | undefined> {
-  if (!(error instanceof StorageError) || !UNCERTAIN.has(error.kind) || size > LARGEST) return undefined
+  if (!(error instanceof StorageError) || !isUncertain(error) || size > LARGEST) return undefined
   try {
     const digest = await digestOf(dirty, size)
     return dirty.changes === changes && !dirty.writing ? { mark, size, digest } : undefined

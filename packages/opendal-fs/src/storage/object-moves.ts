@@ -3,6 +3,7 @@
 // what somebody else has put there meanwhile is left alone, with the source.
 
 import { forEachConcurrently } from '../names/locks.ts'
+import { uploadParts } from './part-upload.ts'
 import type { ListedObject, ObjectInfo, Storage } from './storage.ts'
 
 const CONCURRENT_MOVES = 16
@@ -154,9 +155,9 @@ export async function isSameObject(
 
 async function copyObject(storage: Storage, from: string, to: string, size: number): Promise<void> {
   if (storage.capability.copy) {
-    await storage.copy(from, to)
+    await storage.copy(from, to, size)
   } else if (storage.capability.writeCanMulti) {
-    await storage.writeStream(to, size, readParts(storage, from, size))
+    await uploadParts(storage, to, size, readParts(storage, from, size))
   } else {
     await storage.write(to, size === 0 ? new Uint8Array(0) : await storage.read(from, 0, size))
   }

@@ -1,6 +1,7 @@
 // Puts new bytes under a key, the whole object at once, so that readers elsewhere see the old object or the new one.
 
 import type { KeyNames } from './key-names.ts'
+import { uploadParts } from './part-upload.ts'
 import type { Storage, WriteCondition } from './storage.ts'
 
 /** Objects up to this size are written in one request, in bytes. */
@@ -11,7 +12,10 @@ export interface PartSource {
   parts(size: number, partBytes: number): AsyncIterable<Uint8Array>
 }
 
-/** Replaces the object with the source's first `size` bytes; returns them if they were few enough to be held at once. */
+/**
+ * Replaces the object with the source's first `size` bytes; returns them if they were few enough to be held at once.
+ * @param confirm runs directly before the object is replaced by an upload, which carries no condition; rejects if it must not be
+ */
 export async function replaceObject(
   storage: Storage,
   names: KeyNames,
@@ -19,10 +23,11 @@ export async function replaceObject(
   source: PartSource,
   size: number,
   condition: WriteCondition = {},
+  confirm?: () => Promise<void>,
 ): Promise<Uint8Array | undefined> {
   const target = besideIfLocal(storage, names, key)
   try {
-    const bytes = await writeObject(storage, target, source, size, condition)
+    const bytes = await writeObject(storage, target, source, size, condition, confirm)
     if (target !== key) await storage.rename(target, key)
     return bytes
   } catch (error) {
@@ -62,9 +67,11 @@ async function writeObject(
   source: PartSource,
   size: number,
   condition: WriteCondition,
+  confirm: (() => Promise<void>) | undefined,
 ): Promise<Uint8Array | undefined> {
   if (size > SINGLE_WRITE && storage.capability.writeCanMulti) {
-    await storage.writeStream(key, size, source.parts(size, storage.partBytes(size)), condition)
+    const parts = source.parts(size, storage.partBytes(size))
+    await uploadParts(storage, key, size, parts, condition, confirm)
     return undefined
   }
   let bytes: Uint8Array = new Uint8Array(0)

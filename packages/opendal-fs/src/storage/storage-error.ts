@@ -101,8 +101,21 @@ export function deadlineError(operation: string, key: string, milliseconds: numb
   return new StorageError('Deadline', ERRNO_OF_KIND.Deadline, false, operation, key, message)
 }
 
+/** Somebody else was faster. */
+export function versionLostError(operation: string, key: string): StorageError {
+  const message = 'the object was changed while it was being replaced'
+  return new StorageError('ConditionNotMatch', 'ESTALE', false, operation, key, message)
+}
+
 export function isNotFound(error: unknown): boolean {
   return error instanceof StorageError && error.kind === 'NotFound'
+}
+
+const UNCERTAIN: ReadonlySet<StorageErrorKind> = new Set(['Unexpected', 'RateLimited', 'Deadline', 'Unknown'])
+
+/** The change may have happened all the same. */
+export function isUncertain({ kind }: StorageError): boolean {
+  return UNCERTAIN.has(kind)
 }
 
 /** The object under the key is another version than the one that was asked for. */

@@ -3,11 +3,13 @@
 // over for writing must not change until the promise settles: OpenDAL copies it later, on another thread.
 
 import { FsError } from '@ovfs/fuse-proto'
-import { type Capability, type Metadata, type Operator, TimeoutLayer } from 'opendal'
+import { type Capability, type Metadata, type Operator, RetryLayer, TimeoutLayer } from 'opendal'
 import { parseTime, type Time } from '../attributes/time.ts'
 import { listIndexed } from '../names/directory-index.ts'
+import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
+import { PartUpload } from './part-upload.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
@@ -72,6 +74,7 @@ const LARGE_WRITE = 16 << 20
 /** Where an object must be written in one request it has to be held in memory at once. */
 const LARGEST_IN_ONE_PIECE = 1 << 30
 const CONCURRENT_PARTS = 4
+const CONCURRENT_UPLOADS = 2
 const LARGEST_IN_PARTS = 5 * 2 ** 40
 
 export class Storage {
@@ -82,8 +85,11 @@ export class Storage {
   readonly largestFile: number
   /** Listing is possible, if only by what sidecars hold. */
   readonly lists: boolean
+  /** Each upload holds some parts in memory. */
+  readonly uploads = new Slots(CONCURRENT_UPLOADS)
   readonly #operator: Operator
   readonly #patient: Operator
+  readonly #uploader: Operator
   readonly #timeoutMs: number
   readonly #retries: RetryPolicy
   readonly #onError: (error: Error) => void
@@ -98,11 +104,10 @@ export class Storage {
     this.readOnly = options.readOnly || !this.capability.write
     const most = this.capability.writeCanMulti ? LARGEST_IN_PARTS : LARGEST_IN_ONE_PIECE
     this.largestFile = Math.min(most, Number(this.capability.writeTotalMaxSize ?? BigInt(most)))
-    const limit = new TimeoutLayer()
-    limit.timeout = options.timeoutMs
-    limit.ioTimeout = options.timeoutMs
-    this.#operator = operator.layer(limit.build())
+    this.#operator = operator.layer(timeLimit(options.timeoutMs))
     this.#patient = operator
+    const uploader = operator.layer(timeLimit(options.timeoutMs + partsMs(this.partBytes(0))))
+    this.#uploader = this.scheme === 'fs' ? uploader : uploader.layer(partRetries())
     this.#timeoutMs = options.timeoutMs
     this.#retries = this.scheme === 'fs' ? NO_RETRIES : RETRIES
     this.#onError = options.onError
@@ -167,28 +172,24 @@ export class Storage {
     }
   }
 
-  /**
-   * Replaces the object with what `parts` yields, in order, without holding all of it. Nothing is replaced unless every
-   * part arrived. A part may be reused once the next one is asked for.
-   */
-  async writeStream(
-    key: string,
-    size: number,
-    parts: AsyncIterable<Uint8Array>,
-    condition: WriteCondition = {},
-  ): Promise<void> {
+  /** Begins to replace the object part by part. */
+  async upload(key: string, partBytes: number, condition: WriteCondition = {}): Promise<PartUpload> {
     const options = {
-      chunk: BigInt(this.partBytes(size)),
+      chunk: BigInt(partBytes),
       concurrent: CONCURRENT_PARTS,
       ...this.#conditions(condition),
     }
-    const writer = await this.#change('write', key, operator => operator.writer(key, options))
-    for await (const part of parts) {
-      const content = Buffer.from(part.buffer, part.byteOffset, part.byteLength)
-      // Not retried: the parts before it are in the writer's state.
-      await this.#once('write', key, () => writer.write(content))
-    }
-    await this.#once('close', key, () => writer.close())
+    const extraMs = partsMs(partBytes)
+    const writer = await this.#change('write', key, () => this.#uploader.writer(key, options))
+    return new PartUpload(key, partBytes, {
+      // Retried inside, part by part: the parts before it are in the writer's state.
+      write: content => this.#run('write', key, () => writer.write(content), extraMs, false, NO_RETRIES),
+      complete: () => this.#change('close', key, () => writer.close(), extraMs, NO_RETRIES),
+      abandoned: error => {
+        // The new object beside the old one is deleted there.
+        if (this.scheme !== 'fs') this.report(error)
+      },
+    })
   }
 
   /** The part size for an object of `size` bytes: at most 9,000 parts, within the service's limits. */
@@ -278,11 +279,12 @@ export class Storage {
     key: string,
     call: (operator: Operator) => Promise<T>,
     extraMs = 0,
+    policy = this.#retries,
   ): Promise<T> {
     if (this.readOnly) throw new FsError('EROFS', `${operation} ${key}: read-only`)
     const earlier = this.#lingering.get(key)
     if (earlier !== undefined) await this.#once(operation, key, () => earlier)
-    return this.#run(operation, key, call, extraMs, true)
+    return this.#run(operation, key, call, extraMs, true, policy)
   }
 
   #once<T>(operation: string, key: string, call: () => Promise<T>): Promise<T> {
@@ -329,6 +331,29 @@ export class Storage {
     if (failure.kind !== 'NotFound' && failure.code !== 'ENOTDIR') this.#onError(failure)
     return failure
   }
+}
+
+/** The time that the parts which are under way at once may take, beyond that of any operation. */
+function partsMs(partBytes: number): number {
+  return ((CONCURRENT_PARTS * partBytes) / BYTES_PER_EXTRA_SECOND) * 1000
+}
+
+type Layer = Parameters<Operator['layer']>[0]
+
+function timeLimit(milliseconds: number): Layer {
+  const layer = new TimeoutLayer()
+  layer.timeout = milliseconds
+  layer.ioTimeout = milliseconds
+  return layer.build()
+}
+
+function partRetries(): Layer {
+  const layer = new RetryLayer()
+  layer.maxTimes = RETRIES.attempts - 1
+  layer.minDelay = RETRIES.firstDelayMs
+  layer.maxDelay = RETRIES.maxDelayMs
+  layer.jitter = true
+  return layer.build()
 }
 
 function toInfo(metadata: Metadata): ObjectInfo {

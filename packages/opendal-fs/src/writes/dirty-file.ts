@@ -5,6 +5,7 @@ import type { RequestData } from '@ovfs/fuse-proto'
 import { type Time, timeOf } from '../attributes/time.ts'
 import type { BlockCache, Content } from '../files/block-cache.ts'
 import { Gathered } from '../files/gathered.ts'
+import type { EarlyUpload } from './early-upload.ts'
 import { RangeSet } from './range-set.ts'
 import { type StagingBudget, StagingStore } from './staging-store.ts'
 
@@ -40,6 +41,8 @@ export class DirtyFile {
   #reading = 0
   #writing = 0
   #closed = false
+  /** What of it is already on its way to the storage. */
+  early: EarlyUpload | undefined
 
   /** @param mtime the time that the file keeps until it is changed */
   constructor(cache: BlockCache, budget: StagingBudget, base: Content | undefined, mtime: Time) {
@@ -49,6 +52,11 @@ export class DirtyFile {
     this.#base = base
     this.size = base?.size ?? 0
     this.#baseEnd = this.size
+  }
+
+  /** Bytes from the start that are all written here, with nothing of the base left below or behind them. */
+  get front(): number {
+    return this.#baseEnd === 0 && this.#written.has(0) ? this.#written.pieceEnd(0, this.size) : 0
   }
 
   /** True while a write has been taken that is not yet counted as a change. */
@@ -83,6 +91,7 @@ export class DirtyFile {
   #wrote(offset: number, length: number): number {
     this.#written.add(offset, offset + length)
     if (offset + length > this.size) this.size = offset + length
+    this.early?.changed(offset)
     this.touch()
     return length
   }
@@ -93,6 +102,7 @@ export class DirtyFile {
     this.#baseEnd = Math.min(this.#baseEnd, size)
     for (const mark of this.#marks) mark.smallest = Math.min(mark.smallest, size)
     this.size = size
+    this.early?.changed(size)
     this.touch()
   }
 
@@ -104,6 +114,7 @@ export class DirtyFile {
     this.#store.drop(start, last)
     for (const { holes } of this.#marks) holes.add(start, last)
     if (start < this.#baseEnd) this.#holes.add(start, Math.min(last, this.#baseEnd))
+    this.early?.changed(start)
     this.touch()
   }
 
@@ -251,6 +262,7 @@ export class DirtyFile {
   /** Gives memory and disk back, once the reads and writes under way are done. */
   close(): void {
     this.#closed = true
+    this.early?.giveUp('the file is not to be published')
     this.#release()
   }
 

@@ -11,12 +11,13 @@ import { type SharedLock, Slots } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
 import { type DoubtfulAttempt, doubtOf, hasLanded } from '../storage/doubtful-attempt.ts'
-import { type PartSource, replaceByCopy, replaceObject } from '../storage/object-replacement.ts'
-import type { ObjectInfo, WriteCondition } from '../storage/storage.ts'
-import { isVersionLost, StorageError } from '../storage/storage-error.ts'
+import { type PartSource, replaceObject } from '../storage/object-replacement.ts'
+import type { ObjectInfo } from '../storage/storage.ts'
+import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
 import { Usage } from '../usage.ts'
 import { type ConflictError, isSameContent, keepLoser, mayBeVersion } from './conflict.ts'
 import { DirtyFile, type Mark } from './dirty-file.ts'
+import { type EarlyUpload, EarlyUploads } from './early-upload.ts'
 import type { StagingBudget } from './staging-store.ts'
 import { WriteBack } from './write-back.ts'
 
@@ -45,12 +46,15 @@ export class Publisher {
   /** Of files whose last attempt may have succeeded. */
   readonly #doubtful = new WeakMap<DirtyFile, DoubtfulAttempt>()
   readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
+  readonly #early: EarlyUploads
 
   constructor(tree: Tree, budget: StagingBudget, names: SharedLock, settings: Settings, saved?: SavedFiles) {
     this.#saved = saved
     if (settings.writeBack && saved !== undefined) {
       this.#writeBack = new WriteBack(saved, inode => this.#publishSaved(inode))
     }
+    // With write-back, what the journal has is published, and not what was written last.
+    this.#early = new EarlyUploads(tree, this.#writeBack === undefined)
     this.#tree = tree
     this.#budget = budget
     this.#names = names
@@ -83,6 +87,7 @@ export class Publisher {
     if (inode.parent !== undefined) inode.entryUntil = FOREVER
     if (!inode.removed) this.usage.resized(dirty.size - inode.attr.size)
     inode.setSize(dirty.size)
+    if (dirty.size >= this.#early.least) this.#early.advance(inode)
     if (compareTimes(dirty.mtime, { sec: inode.attr.mtime, nsec: inode.attr.mtimensec }) !== 0)
       inode.setModified(dirty.mtime)
   }
@@ -190,9 +195,9 @@ export class Publisher {
     if (!isOurs) return this.#settleConflict(inode, dirty, found)
     const saved = asSaved ? this.#saved?.publication(inode, found) : undefined
     const snapshot = saved ?? { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
+    const early = saved === undefined ? this.#early.take(dirty, key) : undefined
     try {
-      const condition = { etag: found?.etag, absent: found === undefined }
-      const bytes = await this.#replace(key, saved?.source ?? dirty, snapshot.size, condition)
+      const bytes = await this.#replace(key, found, saved?.source ?? dirty, snapshot.size, early)
       if (bytes === 'lost') return await this.#settleConflict(inode, dirty, await storage.stat(key))
       // The bytes are there: if their version cannot be learned now, the next look will tell it.
       const info = await storage.stat(key).catch(() => undefined)
@@ -230,16 +235,22 @@ export class Publisher {
     return true
   }
 
-  /** The bytes if they were few enough to be held at once; `lost` if the service found another version than the expected. */
+  /** The bytes if they were few enough to be held at once; `lost` if the service has another version than the expected. */
   async #replace(
     key: string,
+    found: ObjectInfo | undefined,
     source: PartSource,
     size: number,
-    condition: WriteCondition,
+    early: EarlyUpload | undefined,
   ): Promise<Uint8Array | undefined | 'lost'> {
     const { storage, names } = this.#tree
+    const confirm = async () => {
+      if (!mayBeVersion(found, await storage.stat(key))) throw versionLostError('close', key)
+    }
     try {
-      return await replaceObject(storage, names, key, source, size, condition)
+      if (await early?.finish(size, confirm)) return undefined
+      const condition = { etag: found?.etag, absent: found === undefined }
+      return await replaceObject(storage, names, key, source, size, condition, confirm)
     } catch (error) {
       // Somebody else was faster, or an earlier attempt of our own, whose answer we did not get.
       if (isVersionLost(error)) return 'lost'
@@ -339,58 +350,5 @@ export class Publisher {
       // It is not all that there is: the next one is.
       await unlink(error.kept)
     }
-  }
-
-  /**
-   * Makes `to`, which must be empty, the service's own copy of a published file. False, and nothing is lost by trying, if
-   * that cannot be: then the bytes have to be copied.
-   */
-  async copyWhole(from: Inode, to: Inode): Promise<boolean> {
-    const isCopyable = (): boolean =>
-      from !== to &&
-      from.file!.dirty === undefined &&
-      from.file!.info !== undefined &&
-      !to.removed &&
-      !to.lost &&
-      to.attr.size === 0
-    if (!this.#tree.storage.capability.copy || !isCopyable()) return false
-    // In one order always, as renames do.
-    const [first, second] = [from, to].sort((a, b) => a.nodeid - b.nodeid)
-    return this.#names.shared(() =>
-      first!.file!.lock.run(() =>
-        second!.file!.lock.run(async () => isCopyable() && (await this.#copyWhole(from, to))),
-      ),
-    )
-  }
-
-  async #copyWhole(from: Inode, to: Inode): Promise<boolean> {
-    const { storage, names } = this.#tree
-    const file = to.file!
-    const { size } = from.file!.info!
-    const key = this.#tree.key(to)
-    if (!mayBeVersion(file.info ?? file.replaced, await storage.stat(key))) return false
-    await this.usage.ready()
-    this.usage.requireBytes(size)
-    const changes = file.dirty?.changes
-    try {
-      await replaceByCopy(storage, names, this.#tree.key(from), key, size)
-    } catch (error) {
-      if (error instanceof StorageError) return false
-      throw error
-    }
-    const found = await storage.stat(key)
-    if (found === undefined) return false
-    file.info = found
-    file.exists = true
-    file.replaced = undefined
-    this.#tree.dropContent(to)
-    to.epoch++
-    // Another version than the one that was seen here, or written to meanwhile: what is unpublished replaces the copy.
-    if (file.dirty?.changes !== changes || file.dirty?.writing === true || found.size !== size) return false
-    this.discard(to)
-    this.usage.resized(size - to.attr.size)
-    to.attrUntil = 0
-    this.#tree.apply(to, found)
-    return true
   }
 }
