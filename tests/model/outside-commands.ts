@@ -37,8 +37,7 @@ export const conflicts = [
         }
         await expectKept(real.recoveryDir, lost.bytes)
         const shown = model.tree.file(path)!
-        shown.resize(0)
-        shown.write(0, theirs)
+        replace(shown, theirs)
       },
       model => placeOf(model, slot) !== undefined,
     ),
@@ -58,6 +57,13 @@ async function expectKept(folder: string, bytes: Uint8Array): Promise<void> {
   await rm(join(folder, names[0]!))
 }
 
+/** Times that were kept belong to a version: another host's has its own. */
+function replace(file: PlainFile, data: Uint8Array): void {
+  file.resize(0)
+  file.write(0, data)
+  file.atime = undefined
+}
+
 /** On files that no handle is open on. */
 export const fromOutside = [
   fc.tuple(plainPath, data).map(([path, data]) =>
@@ -66,8 +72,7 @@ export const fromOutside = [
       async ({ tree }, { outside }) => {
         await outside.write(path, Buffer.from(data))
         const file = tree.create(path, FILE_MODE) as PlainFile
-        file.resize(0)
-        file.write(0, data)
+        replace(file, data)
       },
       ({ tree, open }) => {
         const place = tree.parent(path)
