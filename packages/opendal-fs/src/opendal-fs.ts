@@ -85,7 +85,7 @@ export class OpendalFs implements FuseHandler {
     const cache = new BlockCache(settings.cacheBytes - staging.limit)
     this.#settings = settings
     this.#storage = new Storage(operator, settings)
-    this.#table = new InodeTable(settings)
+    this.#table = new InodeTable(settings, content => cache.discard(content))
     this.#tree = new Tree(
       this.#table,
       this.#storage,

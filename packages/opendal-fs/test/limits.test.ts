@@ -2,9 +2,10 @@
 
 import { FsError, type FuseHandler, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { Operator } from 'opendal'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { BlockCache } from '../src/files/block-cache.ts'
 import { OpendalFs } from '../src/index.ts'
-import { ctx } from './guest.ts'
+import { ctx, Reply } from './guest.ts'
 
 async function served(options: { maxInodes?: number; maxHandles?: number }) {
   const operator = new Operator('memory')
@@ -59,4 +60,28 @@ test('open files and directories end at maxHandles with ENFILE, and closing make
   expect(await errno(() => handler.open!(ctx, nodeid as NodeId, 0, 0))).toBe('ENFILE')
   await handler.release!(ctx, nodeid as NodeId, file.fh, undefined)
   expect(await errno(() => handler.open!(ctx, nodeid as NodeId, 0, 0))).toBe('success')
+})
+
+test('of a file that the guest has forgotten, or of a session that is over, nothing stays in memory', async () => {
+  const reading = vi.spyOn(BlockCache.prototype, 'read')
+  onTestFinished(() => reading.mockRestore())
+  const { handler } = await served({})
+  const read = async (name: string) => {
+    const node = (await handler.lookup!(ctx, ROOT_NODE, name)).nodeid as NodeId
+    const { fh } = await handler.open!(ctx, node, 0, 0)
+    await handler.read!(ctx, node, fh, 0, 100, new Reply(100))
+    return { node, close: () => handler.release!(ctx, node, fh, undefined) }
+  }
+  const first = await read('a')
+  const second = await read('b')
+  const cache = reading.mock.contexts[0] as BlockCache
+  expect(cache.bytes).toBe(2)
+  handler.forget!(first.node, 1)
+  expect(cache.bytes, 'it is still open').toBe(2)
+  await first.close()
+  expect(cache.bytes).toBe(1)
+  await second.close()
+  expect(cache.bytes, 'it is still known').toBe(1)
+  await handler.destroy!()
+  expect(cache.bytes).toBe(0)
 })

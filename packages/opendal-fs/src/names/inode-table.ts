@@ -3,6 +3,7 @@
 
 import { FsError, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { type Time, timeOf } from '../attributes/time.ts'
+import type { Content } from '../files/block-cache.ts'
 import type { Settings } from '../options.ts'
 import { FOREVER, Inode, S_IFDIR, S_IFREG } from './inode.ts'
 
@@ -11,13 +12,16 @@ const BLKSIZE = 4096
 export class InodeTable {
   readonly root: Inode
   readonly #settings: Settings
+  readonly #unreachable: (content: Content) => void
   readonly #inodes = new Map<number, Inode>()
   /** The time of what has no time of its own: it must not change from one look to the next. */
   readonly #started: Time = timeOf(Date.now())
   #lastId: number = ROOT_NODE
 
-  constructor(settings: Settings) {
+  /** @param unreachable told of bytes that nobody can ask for any more */
+  constructor(settings: Settings, unreachable: (content: Content) => void) {
     this.#settings = settings
+    this.#unreachable = unreachable
     this.root = this.#make(ROOT_NODE, undefined, '', true)
     // Without a sidecar, nobody knows better.
     this.root.attrUntil = settings.attrs === 'none' ? FOREVER : 0
@@ -111,6 +115,7 @@ export class InodeTable {
       const { parent }: Inode = next
       this.#unlink(next)
       this.#inodes.delete(next.nodeid)
+      if (next.file?.content !== undefined) this.#unreachable(next.file.content)
       next = parent
     }
   }
