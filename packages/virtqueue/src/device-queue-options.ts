@@ -4,8 +4,11 @@ import type { VirtqueueError } from './errors.ts'
 import type { RingAddresses } from './ring-layout.ts'
 
 export interface DeviceQueueOptions extends RingAddresses {
-  /** Next index in the available ring to process; 0 for a new ring. */
-  readonly base: number
+  /**
+   * Next index in the available ring to process; 0 for a new ring. Undefined for one that another queue has served, perhaps in a
+   * process that is no more: then it is what the used ring says, and what is in flight.
+   */
+  readonly base?: number
   /** VIRTIO_RING_F_EVENT_IDX was negotiated. */
   readonly eventIdx: boolean
   /** VIRTIO_RING_F_INDIRECT_DESC was negotiated. */

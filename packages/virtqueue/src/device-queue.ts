@@ -91,7 +91,6 @@ export class DeviceQueue implements ChainOwner {
     this.#used = new UsedRing(size, options.eventIdx, this.#inflightRing)
     this.#notify = options.notify
     this.#onError = options.onError
-    this.#lastAvail = options.base & 0xffff
     this.#chains = new Array(size).fill(undefined)
     const maxChainLength = options.maxChainLength ?? Math.max(size, 1024)
     this.#walker = new ChainWalker(memory, { size, indirect, maxChainLength })
@@ -102,6 +101,7 @@ export class DeviceQueue implements ChainOwner {
       )
     }
     this.#used.resume()
+    this.#lastAvail = (options.base ?? this.#used.index) & 0xffff
     const abandoned = this.#inflightRing?.recover(this.#used.index)
     if (abandoned) {
       this.#abandoned.push(...abandoned)
