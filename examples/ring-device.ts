@@ -6,6 +6,7 @@ import {
   type Chain,
   DeviceQueue,
   GuestMemory,
+  inflightRingBytes,
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '@ovfs/virtqueue'
@@ -59,6 +60,12 @@ export class RingDevice implements VhostUserDevice {
     const indirect = (this.#driverFeatures & bit(VIRTIO_RING_F_INDIRECT_DESC)) !== 0n
     const queue = new DeviceQueue(this.#memory, { ...ring, eventIdx, indirect, notify, onError: fail })
     this.#queues.set(ring.index, queue)
+    // What a predecessor had taken, and nothing more: the ring may be disabled.
+    if (ring.base === undefined) queue.drain(this.#handlers[ring.index]!, 0)
+  }
+
+  inflightBytes(size: number): number {
+    return inflightRingBytes(size)
   }
 
   kickRing(index: number): boolean {

@@ -94,6 +94,8 @@ export class VirtioFsDevice implements VhostUserDevice {
     })
     queue.setLog(this.#log, this.#logArea?.usedRings[ring.index])
     this.#queues[ring.index] = queue
+    // What a predecessor had taken, and nothing more: the ring may be disabled.
+    if (ring.base === undefined) queue.drain(this.#handle, 0)
   }
 
   inflightBytes(size: number): number {
