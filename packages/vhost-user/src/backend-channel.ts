@@ -10,6 +10,8 @@ import { u64Payload } from './payloads.ts'
 export interface BackendChannelOptions {
   /** REPLY_ACK was negotiated. */
   readonly needsReply: boolean
+  /** A predecessor may have asked something whose answer is still to come. */
+  readonly inherited: boolean
   readonly mayNotSend: () => boolean
   /** The front-end broke a rule on this socket, which is closed. */
   readonly failed: (error: VhostUserError) => void
@@ -65,6 +67,7 @@ export class BackendChannel implements FrontendChannel {
 
   #receive({ request, flags, payload }: Message): void {
     const waiter = this.#waiters.shift()
+    if (!waiter && this.#options.inherited) return
     if (waiter?.request !== request || flags !== (FLAG_VERSION | FLAG_REPLY)) {
       if (waiter) this.#waiters.unshift(waiter)
       throw new VhostUserError('BAD_REPLY', `message ${request} on the back-end's channel is no answer`)

@@ -2,6 +2,7 @@
 // method here is answered as unsupported. Methods check values; sizes, descriptor counts and negotiation are checked before.
 
 import { BackendChannel } from './backend-channel.ts'
+import { readConfig, writeConfig } from './config-window.ts'
 import type { VhostUserDevice } from './device.ts'
 import { StateTransfers } from './device-state.ts'
 import { DirtyLogging } from './dirty-logging.ts'
@@ -11,16 +12,15 @@ import { createInflightRegion, InflightRegion } from './inflight-region.ts'
 import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { offeredProtocolFeatures } from './offered-features.ts'
-import type { ConfigWindow } from './payloads.ts'
 import type { ReceivedFds } from './received-fds.ts'
+import type { FdName, InheritedFds, SavedState } from './takeover/saved-session.ts'
+import type { SessionKeeper } from './takeover/session-keeper.ts'
 import { Vring } from './vring.ts'
 
 const VHOST_VRING_F_LOG = 1
 /** Back-end state transfer: the low byte is an error, bit 8 says that the front-end's descriptor is used. */
 const STATE_NO_FD = 0x100n
 const STATE_ERROR = 1n
-/** VHOST_SET_CONFIG_TYPE_MIGRATION */
-const CONFIG_FLAG_MIGRATION = 1
 
 type MaybeLater<T> = T | Promise<T>
 
@@ -55,15 +55,64 @@ export class BackendState {
   #status = 0n
   #owned = false
   #channel: BackendChannel | undefined
+  #channelName: FdName | undefined
   #inflight: InflightRegion | undefined
+  #savedInflight: SavedState['inflight']
+  readonly #keeper: SessionKeeper | undefined
 
-  constructor(device: VhostUserDevice, report: (error: VhostUserError) => void) {
+  constructor(device: VhostUserDevice, report: (error: VhostUserError) => void, keeper?: SessionKeeper) {
     this.device = device
     this.#report = report
-    this.regions = new MemoryRegions(device, report as (error: unknown) => void)
-    this.#log = new DirtyLogging(device, report)
+    this.#keeper = keeper
+    this.regions = new MemoryRegions(device, report as (error: unknown) => void, keeper?.kept)
+    this.#log = new DirtyLogging(device, report, keeper?.kept)
     this.#state = new StateTransfers(device, report)
-    this.rings = Array.from({ length: device.queueCount }, (_, i) => new Vring(i, device, report))
+    const { queueCount: length } = device
+    this.rings = Array.from({ length }, (_, i) => new Vring(i, device, report, keeper?.ringRecords))
+  }
+
+  /** For a successor, which then restores it. */
+  save({ kept }: SessionKeeper): SavedState {
+    return {
+      owned: this.#owned,
+      features: `${this.#features}`,
+      protocolFeatures: `${this.#protocolFeatures}`,
+      status: Number(this.#status),
+      regions: this.regions.save(),
+      log: this.#log.save(),
+      ...(this.#channelName !== undefined && { channel: this.#channelName }),
+      ...(this.#savedInflight && { inflight: this.#savedInflight }),
+      rings: this.rings.map(ring => ring.save(kept)),
+    }
+  }
+
+  /**
+   * What a predecessor had, into a device that is as new. Throws if it cannot be had again. A state transfer under way is not
+   * among it: its pipe has broken, and CHECK_DEVICE_STATE says so.
+   */
+  restore(saved: SavedState, fds: InheritedFds): void {
+    this.#owned = saved.owned
+    this.#features = BigInt(saved.features)
+    this.#protocolFeatures = BigInt(saved.protocolFeatures)
+    this.#status = BigInt(saved.status)
+    this.device.setFeatures(this.#features & ~(VHOST_USER_F_PROTOCOL_FEATURES | VHOST_F_LOG_ALL))
+    this.regions.restore(saved.regions, fds)
+    this.#log.restore(saved.log, fds)
+    if (saved.channel !== undefined) this.#openChannel(fds.take(saved.channel), true)
+    if (saved.inflight) this.#useInflight(saved.inflight, fds.peek(saved.inflight.fd))
+    const states = saved.rings.values()
+    this.#forEachRing(ring => ring.restore(states.next().value!, fds))
+  }
+
+  /** Lets go of everything without a word to the device but that its memory goes: a successor goes on. The rings are drained. */
+  async leave(): Promise<void> {
+    for (const ring of this.rings) ring.close()
+    this.#closeChannel()
+    this.#state.cancel()
+    await this.regions.leave()
+    this.#inflight?.unmap()
+    this.#log.switch(false)
+    this.#log.clear()
   }
 
   isNegotiated(gate: Gate): boolean {
@@ -83,6 +132,8 @@ export class BackendState {
       this.#log.clear()
       this.#inflight?.unmap()
       this.#inflight = undefined
+      this.#savedInflight = undefined
+      this.#keeper?.ringRecords.clear()
       await this.regions.clear()
     } finally {
       for (const ring of this.rings) ring.close()
@@ -104,13 +155,30 @@ export class BackendState {
     if (!this.#channel) return
     this.#channel.close()
     this.#channel = undefined
+    this.#channelName = undefined
     this.device.connectFrontend?.(undefined)
   }
 
-  #readConfig({ offset, bytes }: ConfigWindow): Uint8Array | undefined {
-    const space = this.device.config?.read()
-    const end = offset + bytes.byteLength
-    return space && end <= space.byteLength ? space.slice(offset, end) : undefined
+  /** @param inherited answers to a predecessor may still come */
+  #openChannel(fd: number, inherited: boolean): void {
+    this.#channelName = this.#keeper?.kept.nameOf(fd)
+    this.#channel = new BackendChannel(fd, {
+      needsReply: this.isNegotiated('REPLY_ACK'),
+      inherited,
+      // Ring states: while all rings are stopped nothing is sent. The driver reads the space anew when it starts them.
+      mayNotSend: () => !this.rings.some(ring => ring.running),
+      failed: error => this.#report(error),
+    })
+    this.device.connectFrontend?.(this.#channel)
+  }
+
+  #useInflight(description: PayloadOf<'SET_INFLIGHT_FD'>, fd: number): void {
+    const region = new InflightRegion(description, fd, size => this.#inflightBytes(size))
+    for (const ring of this.rings) ring.setInflight(region)
+    this.#inflight?.unmap()
+    this.#inflight = region
+    const name = this.#keeper?.kept.nameOf(fd)
+    this.#savedInflight = name === undefined ? undefined : { ...description, fd: name }
   }
 
   /** Lets the device finish what it has taken. */
@@ -156,6 +224,7 @@ export class BackendState {
     await this.#resetDevice()
     for (const ring of this.rings) ring.reset(keepsBases)
     this.#inflight?.clear()
+    this.#keeper?.ringRecords.clear()
     this.#features &= VHOST_USER_F_PROTOCOL_FEATURES
     this.#log.switch(false)
     this.#status = 0n
@@ -166,11 +235,7 @@ export class BackendState {
     GET_FEATURES: () => this.#offeredFeatures,
 
     SET_FEATURES: features => {
-      const offered = this.#offeredFeatures
-      if ((features & ~offered) !== 0n) {
-        const extra = (features & ~offered).toString(16)
-        throw new VhostUserError('BAD_FEATURES', `features 0x${extra} were not offered`)
-      }
+      requireOffered('features', features, this.#offeredFeatures)
       try {
         this.device.setFeatures(features & ~(VHOST_USER_F_PROTOCOL_FEATURES | VHOST_F_LOG_ALL))
       } catch (cause) {
@@ -237,11 +302,7 @@ export class BackendState {
     GET_PROTOCOL_FEATURES: () => offeredProtocolFeatures(this.device),
 
     SET_PROTOCOL_FEATURES: features => {
-      const offered = offeredProtocolFeatures(this.device)
-      if ((features & ~offered) !== 0n) {
-        const extra = (features & ~offered).toString(16)
-        throw new VhostUserError('BAD_FEATURES', `protocol features 0x${extra} were not offered`)
-      }
+      requireOffered('protocol features', features, offeredProtocolFeatures(this.device))
       this.#protocolFeatures = features
     },
 
@@ -254,33 +315,13 @@ export class BackendState {
 
     SET_BACKEND_REQ_FD: (_, fds) => {
       this.#closeChannel()
-      const needsReply = this.isNegotiated('REPLY_ACK')
-      this.#channel = new BackendChannel(fds.take(), {
-        needsReply,
-        // Ring states: while all rings are stopped nothing is sent. The driver reads the space anew when it starts them.
-        mayNotSend: () => !this.rings.some(ring => ring.running),
-        failed: error => this.#report(error),
-      })
-      this.device.connectFrontend?.(this.#channel)
+      this.#openChannel(fds.take(), false)
     },
 
     // A payload of no bytes says that the window is not in the space.
-    GET_CONFIG: window => {
-      const bytes = window && this.#readConfig(window)
-      return window && bytes ? { ...window, bytes } : undefined
-    },
+    GET_CONFIG: window => readConfig(this.device, window),
 
-    SET_CONFIG: window => {
-      const { config } = this.device
-      if (!window || !config?.write || !this.#readConfig(window)) {
-        throw new VhostUserError('BAD_PAYLOAD', 'the configuration space cannot be written there')
-      }
-      try {
-        config.write(window.offset, window.bytes, window.flags === CONFIG_FLAG_MIGRATION)
-      } catch (cause) {
-        throw new VhostUserError('DEVICE', 'the device did not take the configuration', { cause })
-      }
-    },
+    SET_CONFIG: window => writeConfig(this.device, window),
 
     RESET_DEVICE: () => this.#driverReset(),
 
@@ -302,10 +343,7 @@ export class BackendState {
       if (this.rings.some(ring => ring.running)) {
         throw new VhostUserError('BAD_RING', 'a record of buffers in flight comes while rings run')
       }
-      const region = new InflightRegion(description, fds.peek(), size => this.#inflightBytes(size))
-      for (const ring of this.rings) ring.setInflight(region)
-      this.#inflight?.unmap()
-      this.#inflight = region
+      this.#useInflight(description, fds.peek())
     },
 
     SET_DEVICE_STATE_FD: (request, fds) => {
@@ -334,5 +372,12 @@ export class BackendState {
     },
 
     GET_STATUS: () => this.#status,
+  }
+}
+
+function requireOffered(what: string, features: bigint, offered: bigint): void {
+  const extra = features & ~offered
+  if (extra !== 0n) {
+    throw new VhostUserError('BAD_FEATURES', `${what} 0x${extra.toString(16)} were not offered`)
   }
 }

@@ -2,7 +2,7 @@
 // comes while the last is being taken down waits for that, because a virtual machine that restarts connects at once.
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { BackendSession } from './backend-session.ts'
+import { BackendSession, type BackendSessionOptions } from './backend-session.ts'
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import { FdPoll } from './sys/fd-poll.ts'
@@ -14,6 +14,8 @@ import {
   connectSocket,
   listenSocket,
 } from './sys/unix-socket.ts'
+import type { FdStore } from './takeover/fd-store.ts'
+import { SessionKeeper, type SessionKeeperOptions } from './takeover/session-keeper.ts'
 
 export interface BackendServerOptions {
   readonly device: VhostUserDevice
@@ -23,13 +25,23 @@ export interface BackendServerOptions {
   readonly fd?: number
   /** Permission bits of the socket made at `path`; by default what the umask leaves. */
   readonly mode?: number
+  /**
+   * Where sessions are kept, so that the next process that is given what is stored goes on with them, whenever this one dies.
+   * The front-end does not notice. Needs `inflightBytes` of the device.
+   */
+  readonly store?: FdStore
+  /** With what the names in the store begin; by default `vhost-user-`. One server each. */
+  readonly storePrefix?: string
   readonly onConnect?: () => void
+  /** A front-end was found that the last process has served: it is served again, and has not noticed. */
+  readonly onTakeOver?: () => void
   /** The front-end has left and everything of it is released; `error` if it was sent away. */
   readonly onDisconnect?: (error: VhostUserError | undefined) => void
   /** Something went wrong that the server survives. */
   readonly onError: (error: VhostUserError) => void
 }
 
+const DEFAULT_PREFIX = 'vhost-user-'
 const BACKLOG = 8
 /** When descriptors or memory run out, connections wait this many milliseconds. */
 const ACCEPT_RETRY_DELAY = 500
@@ -46,10 +58,16 @@ export class BackendServer {
   #retry: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
 
-  /** Listens at once. Throws SOCKET_IN_USE, NOT_A_SOCKET, PATH_TOO_LONG or SYSTEM_CALL. */
+  /**
+   * Listens at once, and goes on with the session of a predecessor if there is one. Throws SOCKET_IN_USE, NOT_A_SOCKET,
+   * PATH_TOO_LONG or SYSTEM_CALL.
+   */
   constructor(options: BackendServerOptions) {
     this.#options = options
     const { path, fd, mode } = options
+    if (options.store && !options.device.inflightBytes) {
+      throw new TypeError('a device that keeps no record of buffers in flight cannot be taken over')
+    }
     if ((path === undefined) === (fd === undefined)) {
       throw new TypeError('give either the path of a socket or a listening descriptor')
     }
@@ -65,6 +83,7 @@ export class BackendServer {
       { readable: true },
       { ready: () => this.#accept(), failed: error => this.#acceptFailed(error) },
     )
+    this.#takeOver()
   }
 
   get connected(): boolean {
@@ -77,14 +96,32 @@ export class BackendServer {
     return this.#closing
   }
 
+  /**
+   * The same for a process that has a successor: the session stays in the store, and the front-end does not notice. What is not
+   * kept in a store is closed.
+   */
+  leave(): Promise<void> {
+    this.#closing ??= this.#leave()
+    return this.#closing
+  }
+
   async #close(): Promise<void> {
+    this.#stopListening()
+    await this.#session?.close()
+  }
+
+  async #leave(): Promise<void> {
+    this.#stopListening()
+    await this.#session?.leave()
+  }
+
+  #stopListening(): void {
     this.#poll.close()
     clearTimeout(this.#retry)
     closeFd(this.#listener)
     this.#removeFile()
     if (this.#waiting !== undefined) closeFd(this.#waiting)
     this.#waiting = undefined
-    await this.#session?.close()
   }
 
   /** Only the file that this server made: another may have taken the path over. */
@@ -123,19 +160,44 @@ export class BackendServer {
   }
 
   #serve(fd: number): void {
-    const { device, onConnect, onDisconnect, onError } = this.#options
+    try {
+      const keeper = this.#keeping && SessionKeeper.create(this.#keeping)
+      this.#session = this.#begin({ fd, keeper })
+    } catch (error) {
+      closeFd(fd)
+      throw error
+    }
+    this.#options.onConnect?.()
+  }
+
+  /** Goes on with the session that the last process has left, if it has. */
+  #takeOver(): void {
+    if (!this.#keeping) return
+    const { onError, onTakeOver } = this.#options
+    try {
+      const found = SessionKeeper.takeOver(this.#keeping)
+      if (!found) return
+      this.#session = this.#begin(found)
+      onTakeOver?.()
+    } catch (error) {
+      if (!(error instanceof VhostUserError)) throw error
+      onError(error)
+    }
+  }
+
+  #begin(session: Pick<BackendSessionOptions, 'fd' | 'keeper' | 'saved'>): BackendSession {
+    const { device, onDisconnect, onError } = this.#options
     const ended = (error: VhostUserError | undefined) => {
       this.#session = undefined
       onDisconnect?.(error)
       this.#serveWaiting()
     }
-    try {
-      this.#session = new BackendSession({ fd, device, report: onError, ended })
-    } catch (error) {
-      closeFd(fd)
-      throw error
-    }
-    onConnect?.()
+    return new BackendSession({ ...session, device, report: onError, ended })
+  }
+
+  get #keeping(): SessionKeeperOptions | undefined {
+    const { store, device, onError, storePrefix: prefix = DEFAULT_PREFIX } = this.#options
+    return store && { store, prefix, device, report: onError }
   }
 
   #serveWaiting(): void {

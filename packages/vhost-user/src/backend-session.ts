@@ -19,6 +19,9 @@ import { reasonWithheld } from './offered-features.ts'
 import { u64Payload } from './payloads.ts'
 import type { ReceivedFds } from './received-fds.ts'
 import { closeFd } from './sys/libc.ts'
+import { KeptConnection } from './takeover/kept-connection.ts'
+import type { SavedState } from './takeover/saved-session.ts'
+import type { SessionKeeper } from './takeover/session-keeper.ts'
 
 export interface BackendSessionOptions {
   /** A connected Unix stream socket; the session owns it. */
@@ -28,6 +31,10 @@ export interface BackendSessionOptions {
   readonly report: (error: VhostUserError) => void
   /** The session is over and has let go of everything; `error` if it did not end by the peer's leaving. */
   readonly ended: (error: VhostUserError | undefined) => void
+  /** Keeps the session for the next process. */
+  readonly keeper?: SessionKeeper | undefined
+  /** The session is a predecessor's, which its keeper has taken over, and this is where it stands. */
+  readonly saved?: SavedState | undefined
 }
 
 type Handler = (payload: unknown, fds: ReceivedFds) => unknown
@@ -37,26 +44,40 @@ const SUCCESS = u64Payload.encode(0n)
 const FAILURE = u64Payload.encode(1n)
 
 export class BackendSession {
-  readonly #connection: Connection
+  readonly #connection: Connection | KeptConnection
   readonly #state: BackendState
+  readonly #keeper: SessionKeeper | undefined
   readonly #report: (error: VhostUserError) => void
   readonly #ended: (error: VhostUserError | undefined) => void
   #teardown: Promise<void> | undefined
 
-  constructor({ fd, device, report, ended }: BackendSessionOptions) {
+  /** Throws TAKEOVER if a predecessor's session cannot be had again. */
+  constructor({ fd, device, report, ended, keeper, saved }: BackendSessionOptions) {
     this.#report = report
     this.#ended = ended
-    this.#state = new BackendState(device, report)
+    this.#keeper = keeper
+    this.#state = new BackendState(device, report, keeper)
     this.#state.regions.onLost = error => {
       this.#teardown ??= this.#tearDown(error)
     }
-    this.#connection = new Connection(fd, {
-      readsWhileSending: false,
-      message: message => this.#receive(message),
-      ended: error => {
-        this.#teardown ??= this.#tearDown(error)
-      },
-    })
+    const message = (message: Message) => this.#receive(message)
+    const over = (error: unknown) => {
+      this.#teardown ??= this.#tearDown(error)
+    }
+    if (!keeper) {
+      this.#connection = new Connection(fd, { readsWhileSending: false, message, ended: over })
+      return
+    }
+    keeper.save = () => this.#state.save(keeper)
+    const connection = new KeptConnection(fd, keeper, { message, ended: over })
+    this.#connection = connection
+    if (!saved) return
+    try {
+      this.#state.restore(saved, keeper.kept)
+      connection.takeOver()
+    } catch (cause) {
+      over(new VhostUserError('TAKEOVER', 'the session of the last process cannot be had again', { cause }))
+    }
   }
 
   /** Whether the front-end is gone, even if the session has not noticed yet or is still being taken down. */
@@ -68,6 +89,25 @@ export class BackendSession {
   close(): Promise<void> {
     this.#teardown ??= this.#drain().then(error => this.#tearDown(error))
     return this.#teardown
+  }
+
+  /**
+   * Lets the device finish what it has taken, then lets go of everything. The front-end does not notice: the session is in the
+   * store for the next process. One that is not kept is closed.
+   */
+  leave(): Promise<void> {
+    const keeper = this.#keeper
+    if (!keeper || keeper.lost) return this.close()
+    this.#teardown ??= this.#drain().then(error => this.#handOver(keeper, error))
+    return this.#teardown
+  }
+
+  async #handOver(keeper: SessionKeeper, error: unknown): Promise<void> {
+    this.#connection.leave()
+    // Buffers that the device could not finish are on record: the successor takes them again.
+    if (error !== undefined) return this.#report(asVhostUserError(error))
+    await this.#state.leave()
+    keeper.leave()
   }
 
   async #drain(): Promise<unknown> {
@@ -84,8 +124,10 @@ export class BackendSession {
   async #tearDown(cause: unknown): Promise<void> {
     this.#connection.close()
     let error = cause === undefined ? undefined : asVhostUserError(cause)
+    await this.#keeper?.forget()
     try {
       await this.#state.close()
+      this.#keeper?.leave()
     } catch (failure) {
       if (error) this.#report(asVhostUserError(failure))
       else error = asVhostUserError(failure)

@@ -2,6 +2,7 @@
 // hands them over one at a time. While a handler is at work on a message nothing more is read: messages wait in the socket,
 // and replies keep the order of the requests. A back-end does not read either while its replies are not read.
 
+import type { Infer } from '@ovfs/cstruct'
 import { VhostUserError } from './errors.ts'
 import { flagsFault, MAX_PAYLOAD_SIZE } from './messages.ts'
 import { Header } from './payloads.ts'
@@ -19,16 +20,33 @@ export interface Message {
   readonly fds: ReceivedFds
 }
 
-export interface ConnectionHandlers {
+export interface MessageHandlers {
+  /** A rejection or an exception ends the connection. */
+  message(message: Message): void | Promise<void>
+  /** The connection has ended, by the peer (no error) or because of `error`. Not called after `close`. */
+  ended(error: unknown): void
+}
+
+export interface ConnectionHandlers extends MessageHandlers {
   /**
    * Whether messages are read while what was sent is stuck. A back-end must not, or its replies pile up; a front-end must, or
    * the two wait for each other.
    */
   readonly readsWhileSending: boolean
-  /** A rejection or an exception ends the connection. */
-  message(message: Message): void | Promise<void>
-  /** The connection has ended, by the peer (no error) or because of `error`. Not called after `close`. */
-  ended(error: unknown): void
+}
+
+/** The header of a message, checked as far as it can be without knowing the request. */
+export function readHeader(view: DataView): Infer<typeof Header> {
+  const header = Header.decode(view)
+  const fault = flagsFault(header.flags)
+  if (fault) throw new VhostUserError('BAD_HEADER', `request ${header.request}: ${fault}`)
+  if (header.size > MAX_PAYLOAD_SIZE) {
+    throw new VhostUserError(
+      'BAD_HEADER',
+      `request ${header.request}: ${header.size} bytes of payload are too many`,
+    )
+  }
+  return header
 }
 
 /** Messages read in a row before others on the event loop get their turn. */
@@ -107,6 +125,11 @@ export class Connection {
     await this.#handling
   }
 
+  /** The same as `close`: nobody else has this socket. */
+  leave(): void {
+    this.close()
+  }
+
   /** Closes the socket and everything that was received and not taken. */
   close(): void {
     if (this.#closed) return
@@ -177,12 +200,7 @@ export class Connection {
   #readMessage(): boolean {
     // Exactly the header first: a longer read could run into the next message and mix its descriptors with these.
     if (!this.#fill(this.#header, 0, Header.size)) return false
-    const { request, flags, size } = Header.decode(this.#header.view)
-    const fault = flagsFault(flags)
-    if (fault) throw new VhostUserError('BAD_HEADER', `request ${request}: ${fault}`)
-    if (size > MAX_PAYLOAD_SIZE) {
-      throw new VhostUserError('BAD_HEADER', `request ${request}: ${size} bytes of payload are too many`)
-    }
+    const { request, flags, size } = readHeader(this.#header.view)
     if (!this.#fill(this.#payload, Header.size, size)) return false
     const fds = new ReceivedFds(this.#fds)
     this.#fds = []

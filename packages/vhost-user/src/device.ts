@@ -27,8 +27,12 @@ export interface RingConfig {
   readonly availAddress: number
   /** A multiple of 4. */
   readonly usedAddress: number
-  /** Next index in the available ring to process. */
-  readonly base: number
+  /**
+   * Next index in the available ring to process. Undefined for a ring that ran in a process before this one: it goes on after
+   * what is in the used ring and in its record of buffers in flight. Those buffers are due at once, even if the ring is not
+   * kicked because it is disabled.
+   */
+  readonly base?: number
   /**
    * Shared memory that outlives this process, `inflightBytes(size)` of it, for the device's record of buffers in flight. If it is
    * not all zero, it is the record of a predecessor, from which the ring goes on; `base` means nothing then. It may be touched

@@ -9,6 +9,7 @@ import { signalEventFd } from './sys/eventfd.ts'
 import { closeFd, setNonBlocking } from './sys/libc.ts'
 import { MAX_PIECE_SIZE, Mapping } from './sys/mapping.ts'
 import { sealAgainstShrinking } from './sys/memfd.ts'
+import type { FdNames, InheritedFds, SavedLog, SavedMemory } from './takeover/saved-session.ts'
 
 const NO_FD = -1
 
@@ -16,11 +17,15 @@ export class DirtyLogging {
   readonly #device: VhostUserDevice
   readonly #report: (error: VhostUserError) => void
   readonly #usedRings: (number | undefined)[]
+  readonly #names: FdNames | undefined
   #mapping: Mapping | undefined
+  /** Where the log is, if it is kept for a successor. */
+  #memory: SavedMemory | undefined
   #on = false
   #fd = NO_FD
 
-  constructor(device: VhostUserDevice, report: (error: VhostUserError) => void) {
+  constructor(device: VhostUserDevice, report: (error: VhostUserError) => void, names?: FdNames) {
+    this.#names = names
     this.#device = device
     this.#report = report
     this.#usedRings = new Array(device.queueCount).fill(undefined)
@@ -33,6 +38,8 @@ export class DirtyLogging {
     const mapping = new Mapping({ fd, offset: mmapOffset, size: mmapSize })
     const old = this.#mapping
     this.#mapping = mapping
+    const name = this.#names?.nameOf(fd)
+    this.#memory = name === undefined ? undefined : { fd: name, mmapSize, mmapOffset }
     this.#tell()
     old?.unmap()
   }
@@ -65,6 +72,25 @@ export class DirtyLogging {
     if (this.#on) this.#tell()
   }
 
+  /** For a successor. */
+  save(): SavedLog {
+    const signal = this.#names?.nameOf(this.#fd)
+    return {
+      on: this.#on,
+      usedRings: this.#usedRings.map(address => address ?? null),
+      ...(this.#memory && { memory: this.#memory }),
+      ...(signal !== undefined && { signal }),
+    }
+  }
+
+  /** What a predecessor had; before any ring is started. */
+  restore({ on, usedRings, memory, signal }: SavedLog, fds: InheritedFds): void {
+    for (const [index, address] of usedRings.entries()) this.#usedRings[index] = address ?? undefined
+    this.#on = on
+    if (signal !== undefined) this.#fd = fds.take(signal)
+    if (memory) this.replace(memory, fds.peek(memory.fd))
+  }
+
   /** The session is over, and the device has been reset: it has let go of the log. */
   clear(): void {
     this.#on = false
@@ -72,6 +98,7 @@ export class DirtyLogging {
     this.#closeSignal()
     this.#mapping?.unmap()
     this.#mapping = undefined
+    this.#memory = undefined
   }
 
   #closeSignal(): void {

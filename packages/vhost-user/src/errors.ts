@@ -43,6 +43,10 @@ export type VhostUserErrorCode =
   | 'PEER_CLOSED'
   /** The session was closed on this side. */
   | 'CLOSED'
+  /** The service manager did not keep what it was given for the next process. */
+  | 'FD_STORE'
+  /** What a predecessor left of a session is not enough to go on with it. */
+  | 'TAKEOVER'
 
 export interface VhostUserErrorDetail {
   readonly cause?: unknown

@@ -16,8 +16,9 @@ import type { FrontendLog } from './frontend-log.ts'
 import type { FrontendMemory, FrontendRegion } from './frontend-memory.ts'
 import { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
-import { createPipe, StateReceiver, StateSender } from './state-transfer.ts'
+import { StateReceiver, StateSender } from './state-transfer.ts'
 import { closeFd, NativeBuffer } from './sys/libc.ts'
+import { createPipe } from './sys/pipe.ts'
 import { connectSocket, createSocketPair } from './sys/unix-socket.ts'
 
 export interface Negotiated {

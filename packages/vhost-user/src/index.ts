@@ -36,3 +36,6 @@ export {
   type PayloadOf,
   type ReplyOf,
 } from './messages.ts'
+export type { FdStore } from './takeover/fd-store.ts'
+export { InProcessFdStore } from './takeover/in-process-store.ts'
+export { ServiceManager } from './takeover/service-manager.ts'

@@ -35,6 +35,9 @@ export class InflightRegion {
   readonly #block: number
   readonly #numQueues: number
   readonly #queueSize: number
+  readonly #inflightBytes: (size: number) => number
+  /** Bytes of each ring's block that may have been written to. */
+  readonly #used: number[] = []
 
   /** SET_INFLIGHT_FD; the descriptor is lent. Throws BAD_MEMORY or BAD_PAYLOAD. */
   constructor(description: Description, fd: number, inflightBytes: (size: number) => number) {
@@ -45,6 +48,7 @@ export class InflightRegion {
     }
     this.#numQueues = numQueues
     this.#queueSize = queueSize
+    this.#inflightBytes = inflightBytes
     sealAgainstShrinking(fd)
     this.#mapping = new Mapping({ fd, offset: mmapOffset, size: mmapSize })
   }
@@ -52,12 +56,16 @@ export class InflightRegion {
   /** The block of a ring; undefined if the region has none for it. */
   record(index: number, size: number): Uint8Array | undefined {
     if (index >= this.#numQueues || size > this.#queueSize) return undefined
-    return new Uint8Array(this.#mapping.pieces[0]!, index * this.#block, this.#block)
+    const bytes = this.#inflightBytes(size)
+    this.#used[index] = Math.max(bytes, this.#used[index] ?? 0)
+    return new Uint8Array(this.#mapping.pieces[0]!, index * this.#block, bytes)
   }
 
   /** The driver has reset the device: nothing is in flight any more. */
   clear(): void {
-    new Uint8Array(this.#mapping.pieces[0]!).fill(0)
+    for (const [index, bytes] of this.#used.entries()) {
+      if (bytes) new Uint8Array(this.#mapping.pieces[0]!, index * this.#block, bytes).fill(0)
+    }
   }
 
   /** The caller promises that no record is touched any more. */

@@ -8,6 +8,7 @@ import { VhostUserError } from './errors.ts'
 import type { MemoryRegion } from './payloads.ts'
 import { Mapping } from './sys/mapping.ts'
 import { sealAgainstShrinking } from './sys/memfd.ts'
+import type { FdName, FdNames, InheritedFds, SavedRegion } from './takeover/saved-session.ts'
 
 /** Answer to GET_MAX_MEM_SLOTS: what the kernel's own vhost back-ends allow too. */
 export const MAX_MEMORY_SLOTS = 509
@@ -21,11 +22,14 @@ interface Entry extends MappedRegion {
   readonly mmapOffset: number
   readonly file: BigIntStats
   readonly mapping: Mapping
+  /** Under which its file is kept for a successor, if it is. */
+  readonly fdName: FdName | undefined
 }
 
 export class MemoryRegions {
   readonly #device: VhostUserDevice
   readonly #failed: (error: unknown) => void
+  readonly #names: FdNames | undefined
   /** Hears that the front-end has shortened a memory file in use: nothing in the region can be believed any more. */
   onLost: (error: VhostUserError) => void = () => undefined
   #entries: Entry[] = []
@@ -33,9 +37,10 @@ export class MemoryRegions {
   readonly #leaving = new Set<Promise<void>>()
 
   /** `failed` hears what goes wrong after a removal, when there is nobody left to throw to. */
-  constructor(device: VhostUserDevice, failed: (error: unknown) => void) {
+  constructor(device: VhostUserDevice, failed: (error: unknown) => void, names?: FdNames) {
     this.#device = device
     this.#failed = failed
+    this.#names = names
   }
 
   get count(): number {
@@ -113,6 +118,24 @@ export class MemoryRegions {
     for (const entry of this.#entries) this.#tell(entry)
   }
 
+  /** For a successor; every file is kept. */
+  save(): SavedRegion[] {
+    return this.#entries.map(({ guestAddress, userAddress, size, mmapOffset, fdName }) => {
+      return { guestAddress, userAddress, size, mmapOffset, fd: fdName! }
+    })
+  }
+
+  /** What a predecessor had mapped. */
+  restore(regions: readonly SavedRegion[], fds: InheritedFds): void {
+    for (const { fd, ...description } of regions) this.#admit(this.#map(description, fds.peek(fd)))
+  }
+
+  /** Lets go of all regions without a reset of the device. */
+  async leave(): Promise<void> {
+    for (const entry of this.#entries.splice(0)) this.#dismiss(entry)
+    await Promise.all(this.#leaving)
+  }
+
   /** The device has been reset and has let go of everything: unmaps it all. */
   async clear(): Promise<void> {
     await Promise.all(this.#leaving)
@@ -128,7 +151,8 @@ export class MemoryRegions {
       this.onLost(new VhostUserError('BAD_MEMORY', message))
     }
     const mapping = new Mapping({ fd, offset: mmapOffset, size, lost })
-    return { guestAddress, userAddress, size, mmapOffset, file, mapping, pieces: mapping.pieces }
+    const fdName = this.#names?.nameOf(fd)
+    return { guestAddress, userAddress, size, mmapOffset, file, mapping, pieces: mapping.pieces, fdName }
   }
 
   #admit(entry: Entry): void {

@@ -15,6 +15,11 @@ export class ReceivedFds {
     return this.#fds.length
   }
 
+  /** Those that are not taken yet, lent until `close`. */
+  get all(): readonly number[] {
+    return this.#fds
+  }
+
   /** The first that is not taken yet; the caller owns and closes it. */
   take(): number {
     const fd = this.#fds.shift()

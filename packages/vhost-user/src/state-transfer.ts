@@ -3,15 +3,7 @@
 
 import { VhostUserError } from './errors.ts'
 import { FdPoll, type PollInterest } from './sys/fd-poll.ts'
-import {
-  checked,
-  closeFd,
-  lastErrno,
-  libc,
-  NativeBuffer,
-  setNonBlocking,
-  systemCallError,
-} from './sys/libc.ts'
+import { closeFd, lastErrno, libc, NativeBuffer, setNonBlocking, systemCallError } from './sys/libc.ts'
 
 const CHUNK_SIZE = 65536
 /** A state that is longer is refused: it would have to be kept in memory. */
@@ -140,13 +132,4 @@ export class StateReceiver extends Transfer<Uint8Array> {
       this.#parts.push(Uint8Array.prototype.slice.call(this.chunk.bytes, 0, count))
     }
   }
-}
-
-/** A pipe, close-on-exec; the caller owns both ends. */
-export function createPipe(): { readonly readEnd: number; readonly writeEnd: number } {
-  const ends = new NativeBuffer(8)
-  const O_CLOEXEC = 0o2000000
-  // SAFETY: the kernel writes two ints to `ends`, which is reachable here.
-  checked('pipe2', libc.pipe2(ends.address, O_CLOEXEC))
-  return { readEnd: ends.view.getInt32(0, true), writeEnd: ends.view.getInt32(4, true) }
 }

@@ -8,6 +8,7 @@ import type { InflightRegion } from './inflight-region.ts'
 import { drainEventFd, signalEventFd } from './sys/eventfd.ts'
 import { FdPoll, requirePollable } from './sys/fd-poll.ts'
 import { closeFd, setNonBlocking } from './sys/libc.ts'
+import type { FdNames, InheritedFds, SavedRing } from './takeover/saved-session.ts'
 
 /** virtio 1.2, 2.7: the queue size is a power of two, at most 32768. */
 const MAX_RING_SIZE = 32768
@@ -33,6 +34,8 @@ export class Vring {
   #base = 0
   #addresses: RingAddresses | undefined
   #inflight: InflightRegion | undefined
+  /** Used where the front-end has brought none. */
+  readonly #ownInflight: InflightRegion | undefined
   #started = false
   #enabled = false
   /** The device has been told to run the ring. */
@@ -50,8 +53,14 @@ export class Vring {
   /** The device has more buffers to take: kicked again after everybody else on the event loop had their turn. */
   #nextTurn: NodeJS.Immediate | undefined
 
-  constructor(index: number, device: VhostUserDevice, report: (error: VhostUserError) => void) {
+  constructor(
+    index: number,
+    device: VhostUserDevice,
+    report: (error: VhostUserError) => void,
+    ownInflight?: InflightRegion,
+  ) {
     this.index = index
+    this.#ownInflight = ownInflight
     this.#device = device
     this.#report = report
   }
@@ -201,12 +210,57 @@ export class Vring {
     this.#errFd = replaceFd(this.#errFd, undefined)
   }
 
+  /** For a successor. */
+  save(names: FdNames): SavedRing {
+    const [kick, call, err] = [this.#kickFd, this.#callFd, this.#errFd].map(fd => names.nameOf(fd))
+    return {
+      size: this.#size,
+      base: this.#base,
+      ...(this.#addresses && { addresses: this.#addresses }),
+      started: this.#started,
+      enabled: this.#enabled,
+      running: this.#running,
+      ...(kick !== undefined && { kick }),
+      ...(call !== undefined && { call }),
+      ...(err !== undefined && { err }),
+    }
+  }
+
+  /** As a predecessor had it; a ring that ran goes on. Throws DEVICE if the device does not run it. */
+  restore(
+    { size, base, addresses, started, enabled, running, kick, call, err }: SavedRing,
+    fds: InheritedFds,
+  ): void {
+    this.#size = size
+    this.#base = base
+    this.#addresses = addresses
+    this.#started = started
+    this.#enabled = enabled
+    if (kick !== undefined) this.#kickFd = fds.take(kick)
+    if (call !== undefined) this.#callFd = fds.take(call)
+    if (err !== undefined) this.#errFd = fds.take(err)
+    if (!running) return
+    this.#start(undefined)
+    if (started && enabled) this.#resume()
+    // The predecessor may have ended between publishing and notifying.
+    this.#notify()
+  }
+
   #update(): void {
     if (this.#running || !this.#started || !this.#enabled || this.#size === 0 || !this.#addresses) return
+    this.#start(this.#base)
+    this.#resume()
+  }
+
+  /** @param base undefined if the ring goes on where it stood */
+  #start(base: number | undefined): void {
     const { index } = this
-    const inflight = this.#inflight?.record(index, this.#size)
-    const where = { index, size: this.#size, base: this.#base, ...this.#addresses }
-    const ring = inflight ? { ...where, inflight } : where
+    const inflight = this.#inflight?.record(index, this.#size) ?? this.#ownInflight?.record(index, this.#size)
+    const ring = {
+      ...{ index, size: this.#size, ...this.#addresses! },
+      ...(base !== undefined && { base }),
+      ...(inflight && { inflight }),
+    }
     const notify = () => this.#notify()
     try {
       this.#device.startRing(ring, notify, cause => this.#fail(cause))
@@ -217,7 +271,6 @@ export class Vring {
     }
     this.#refused = false
     this.#running = true
-    this.#resume()
   }
 
   /** Buffers may be there already, with their kick sent long ago: looks once, then waits for kicks. */

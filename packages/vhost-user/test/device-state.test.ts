@@ -1,9 +1,9 @@
 // Save and load of a device's state through a pipe, beside the control socket.
 
 import { expect, onTestFinished, test } from 'vitest'
-import { createPipe } from '../src/state-transfer.ts'
 import { createEventFd } from '../src/sys/eventfd.ts'
 import { closeFd } from '../src/sys/libc.ts'
+import { createPipe } from '../src/sys/pipe.ts'
 import { guestMemory, openDescriptors, RING, serve, until } from './peers.ts'
 import { RecordingDevice } from './recording-device.ts'
 

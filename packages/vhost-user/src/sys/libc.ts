@@ -35,11 +35,17 @@ export const libc = {
   getsockopt: declare<[number, number, number, Address, Address], number>(
     'int getsockopt(int, int, int, void *, void *)',
   ),
+  setsockopt: declare<[number, number, number, Address, number], number>(
+    'int setsockopt(int, int, int, void *, uint32_t)',
+  ),
+  shutdown: declare<[number, number], number>('int shutdown(int, int)'),
   socketpair: declare<[number, number, number, Address], number>('int socketpair(int, int, int, void *)'),
   recvmsg: declare<[number, Address, number], number>('int64_t recvmsg(int, void *, int)'),
   sendmsg: declare<[number, Address, number], number>('int64_t sendmsg(int, void *, int)'),
   read: declare<[number, Address, number], number>('int64_t read(int, void *, size_t)'),
   write: declare<[number, Address, number], number>('int64_t write(int, void *, size_t)'),
+  sendfile: declare<[number, number, null, number], number>('int64_t sendfile(int, int, void *, size_t)'),
+  lseek: declare<[number, number, number], number>('int64_t lseek(int, int64_t, int)'),
   pipe2: declare<[Address, number], number>('int pipe2(void *, int)'),
   close: declare<[number], number>('int close(int)'),
   fcntl: declare<[number, number, number], number>('int fcntl(int, int, int)'),

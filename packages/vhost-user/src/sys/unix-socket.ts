@@ -11,6 +11,7 @@ const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const SO_ACCEPTCONN = 30
 const SUN_PATH_SIZE = 108
+const MSG_PEEK = 0x2
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x4000_0000
@@ -57,12 +58,42 @@ export function receive(
   length: number,
   fds: number[],
 ): Received {
+  return receiveWith(MSG_CMSG_CLOEXEC, fd, data, offset, length, fds)
+}
+
+/**
+ * The same, and everything stays in the socket; the descriptors are further ones for the same files. Without `fds` no
+ * descriptor is made.
+ */
+export function peek(
+  fd: number,
+  data: NativeBuffer,
+  offset: number,
+  length: number,
+  fds?: number[],
+): Received {
+  return receiveWith(MSG_CMSG_CLOEXEC | MSG_PEEK, fd, data, offset, length, fds)
+}
+
+/** Takes bytes out of the socket, and closes what descriptors are with them. */
+export function discard(fd: number, data: NativeBuffer, length: number): Received {
+  return receiveWith(0, fd, data, 0, length, undefined)
+}
+
+function receiveWith(
+  flags: number,
+  fd: number,
+  data: NativeBuffer,
+  offset: number,
+  length: number,
+  fds: number[] | undefined,
+): Received {
   for (;;) {
-    prepareMessage(data, offset, length, CONTROL_SIZE)
+    prepareMessage(data, offset, length, fds ? CONTROL_SIZE : 0)
     // SAFETY: the kernel writes to `message` and `data`, both reachable here, within the lengths given.
-    const count = libc.recvmsg(fd, message.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
+    const count = libc.recvmsg(fd, message.address, MSG_DONTWAIT | flags)
     if (count >= 0) {
-      takeDescriptors(fds)
+      if (fds) takeDescriptors(fds)
       return count
     }
     const errno = lastErrno()

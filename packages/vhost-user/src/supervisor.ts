@@ -1,0 +1,1 @@
+export { NotifySocket, type NotifySocketOptions } from './takeover/notify-socket.ts'

@@ -1,0 +1,17 @@
+// Which open file a descriptor stands for: two descriptors with the same identity are as good as one, and a service manager
+// stores only the first of them. From what /proc tells, because kcmp(2) is often forbidden to services.
+
+import { fstatSync, readFileSync, readlinkSync } from 'node:fs'
+
+/** Undefined if it cannot be told: then the file counts as one of a kind. */
+export function openFileIdentity(fd: number): string | undefined {
+  const { dev, ino } = fstatSync(fd, { bigint: true })
+  // proc_pid_fdinfo(5)
+  const info = readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1')
+  const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8)
+  const file = `${dev}:${ino}:${flags & 3}`
+  // All eventfds share one inode, and have a number each since Linux 5.2.
+  if (!readlinkSync(`/proc/self/fd/${fd}`).startsWith('anon_inode:')) return file
+  const eventfd = /^eventfd-id:\s*(\d+)$/m.exec(info)?.[1]
+  return eventfd && `${file}:${eventfd}`
+}
