@@ -1,9 +1,9 @@
 // A device over vhost-user in a process of its own, to be killed at any moment: answers each number with its double, some at
-// once and some later. It listens when it is given a socket's path on a line, and says so then: until a predecessor is killed,
-// it waits ready. With a record of what is in flight.
+// once and some later. It listens at the path that is its argument, or comes on a line: until a predecessor is killed, it waits
+// ready; and says so then. With a record of what is in flight. If a service manager has started it, its successor takes over.
 
 import { once } from 'node:events'
-import { BackendServer } from '@ovfs/vhost-user'
+import { BackendServer, ServiceManager } from '@ovfs/vhost-user'
 import { copyFromSpans, copyToSpans, DeviceQueue, GuestMemory, inflightRingBytes } from '@ovfs/virtqueue'
 
 const EVENT_IDX = 1n << 29n
@@ -29,6 +29,7 @@ const device = {
   removeRegion: region => memory.removeRegion(region),
   startRing(ring, notify, onError) {
     queue = new DeviceQueue(memory, { ...ring, eventIdx: true, indirect: false, notify, onError })
+    if (ring.base === undefined) queue.drain(handle, 0)
   },
   kickRing: () => queue.drain(handle, 8),
   stopRing: () => queue.stop(),
@@ -36,7 +37,22 @@ const device = {
   inflightBytes: inflightRingBytes,
 }
 
-const [line] = await once(process.stdin.setEncoding('utf8'), 'data')
-process.stdin.unref()
-new BackendServer({ path: line.trim(), device, onError: error => console.error(error) })
+let path = process.argv[2]
+if (path === undefined) {
+  const [line] = await once(process.stdin.setEncoding('utf8'), 'data')
+  process.stdin.unref()
+  path = line.trim()
+}
+const store = ServiceManager.fromEnvironment()
+const server = new BackendServer({
+  path,
+  device,
+  ...(store && { store }),
+  onError: error => console.error(error),
+})
 console.log('listening')
+await store?.ready()
+process.once('SIGTERM', async () => {
+  await server.leave()
+  process.exit(0)
+})
