@@ -99,13 +99,13 @@ async function inspect(daemon: Daemon, actors: readonly Actor[], when: string): 
       const seen = await actor.see(driver.client)
       const isn = difference(seen, actor.promised)
       const { possible } = actor
-      if (isn !== undefined && (possible === undefined || difference(seen, possible) !== undefined)) {
-        const other = possible === undefined ? '' : `, nor: ${difference(seen, possible)}`
+      const others = possible.map(tree => difference(seen, tree))
+      if (isn !== undefined && !others.includes(undefined)) {
+        const other = others.map(words => `, nor: ${words}`).join('')
         const story = actor.history.slice(-12).join('\n  ')
         throw new Error(`${when}: ${actor.name}: ${isn}${other}\n  ${story}\n${daemon.stderr()}`)
       }
-      actor.promised = seen
-      actor.possible = undefined
+      actor.found(seen)
       actor.history.push('--- killed')
     }
     if (/not overwritten/.test(daemon.stderr()))

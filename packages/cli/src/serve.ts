@@ -157,11 +157,12 @@ class FirstVisit {
   }
 }
 
-function announceReplay(log: Log, { published, finished, conflicts, cut }: ReplayReport): void {
+function announceReplay(log: Log, { published, finished, attributes, conflicts, cut }: ReplayReport): void {
   if (cut > 0) log.warn('the journal ended in the middle of a record, which was cut', { bytes: cut })
-  if (published + finished > 0) log.info('replayed the journal', { published, finished })
+  if (published + finished + attributes > 0)
+    log.info('replayed the journal', { published, finished, attributes })
   for (const { key, keptAs } of conflicts) {
-    log.warn('somebody else has changed a file with unpublished data, which was not overwritten', {
+    log.warn('somebody else has changed what had unpublished data, and was not overwritten', {
       path: key,
       kept: keptAs ?? 'where it was',
     })

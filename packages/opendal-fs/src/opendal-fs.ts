@@ -98,7 +98,7 @@ export class OpendalFs implements FuseHandler {
     this.#handles = new Handles(settings.maxHandles)
     const { state } = settings
     const saved = state === undefined ? undefined : new SavedFiles(state, this.#tree, settings.onError)
-    const journal = new NameJournal(state?.journal, saved)
+    const journal = new NameJournal(state?.journal, saved, settings.onError)
     this.#publisher = new Publisher(this.#tree, staging, names, settings, saved)
     this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings, journal)
     const copies = new WholeCopies(this.#tree, this.#publisher, names)

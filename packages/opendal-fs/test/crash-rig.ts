@@ -34,6 +34,7 @@ export class CrashRig {
   /** @param changes if given, the storage dies after so many of the replay */
   async start(changes?: number): Promise<Guest> {
     this.faults = new Faults()
+    this.faults.sidecars = this.#options.attrs === 'sidecar'
     this.isFrozen = false
     if (changes !== undefined) void this.freezeAfter(changes)
     this.#state = await StateFolder.open(this.folder)

@@ -24,6 +24,9 @@ export interface AttributeEntry {
 
 export type Entries = Map<string, AttributeEntry>
 
+/** An entry as JSON holds it. */
+export type PlainEntry = Readonly<Record<string, unknown>>
+
 /** Larger ones are not read. Bytes. */
 export const LARGEST_SIDECAR = 256 << 20
 
@@ -72,7 +75,7 @@ export function decodeEntries(bytes: Uint8Array): Entries {
   return entries
 }
 
-function toPlain(entry: AttributeEntry): Record<string, unknown> {
+export function toPlain(entry: AttributeEntry): PlainEntry {
   const plain: Record<string, unknown> = {}
   for (const name of TIMES) {
     const time = entry[name]
@@ -85,7 +88,8 @@ function toPlain(entry: AttributeEntry): Record<string, unknown> {
   return plain
 }
 
-function fromPlain(plain: Record<string, unknown>): AttributeEntry {
+/** @throws Error with the reason, if it is not what toPlain gives */
+export function fromPlain(plain: PlainEntry): AttributeEntry {
   const entry: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(plain)) {
     const is = (names: readonly string[]): boolean => names.includes(name)

@@ -1,17 +1,22 @@
 // What a file is beside its bytes: its mode, owner, times, extended attributes, and the existence of what has no object. The inode
 // shows it; the directory's sidecar keeps what differs from what the service and the options say. Programs' changes are in
-// the storage at the next close or fsync of the file, all others at its next fsync, and otherwise within a second or so.
+// the storage at the next close or fsync of the file, all others at its next fsync, and otherwise within a second or so. With a
+// journal they are noted there at once, and with write-back that is what a close waits for.
 
-import { encodedLength } from '@ovfs/fuse-proto'
-import { type Inode, S_IFDIR, S_IFMT, S_IFREG } from '../names/inode.ts'
+import { AttributeNotes, keptChange } from '../journal/attribute-notes.ts'
+import type { Journal } from '../journal/journal.ts'
+import type { EntryKey, KeptChange } from '../journal/journal-entries.ts'
+import { StateError } from '../journal/state-error.ts'
+import { type Inode, S_IFMT } from '../names/inode.ts'
 import { forEachConcurrently, type SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
 import { SIDECAR } from '../storage/key-names.ts'
 import type { ListedObject, ObjectInfo } from '../storage/storage.ts'
-import { type AttributeEntry, isSpecial, versionOf } from './attribute-entry.ts'
+import { type AttributeEntry, isSpecial } from './attribute-entry.ts'
+import { entryOf, isStandard, showEntry } from './inode-entry.ts'
 import { Sidecar } from './sidecar.ts'
-import { compareTimes, now, type Time } from './time.ts'
+import { now } from './time.ts'
 
 const S_ISUID = 0o4000
 const S_ISGID = 0o2000
@@ -44,6 +49,10 @@ export class Attributes {
   }
 
   // What is kept
+
+  get #journal(): Journal | undefined {
+    return this.#settings.state?.journal
+  }
 
   /** False if only what the service has is shown. */
   get kept(): boolean {
@@ -100,33 +109,12 @@ export class Attributes {
 
   /** Brings an inode up to date with what the storage said and the sidecar keeps. */
   show(inode: Inode, info: ObjectInfo): void {
-    const { attr } = inode
-    if (info.mtime !== undefined) inode.setTime(info.mtime)
-    if (!this.kept) return
-    const type = info.kind === 'directory' ? S_IFDIR : info.kind === 'file' ? S_IFREG : info.mode! & S_IFMT
-    const found = this.#place(inode)?.get()
-    // Somebody else may have put an object of another type there.
-    const entry = found !== undefined && ((found.mode ?? type) & S_IFMT) === type ? found : undefined
-    attr.mode = entry?.mode ?? type | this.#standardMode(inode)
-    attr.uid = entry?.uid ?? this.#settings.uid
-    attr.gid = entry?.gid ?? this.#settings.gid
-    attr.rdev = entry?.rdev ?? 0
-    inode.target = entry?.target
-    inode.setXattrs(entry?.xattrs)
-    inode.keepsTimes = inode.file === undefined && entry?.mtime !== undefined
-    if (entry !== undefined) this.#showTimes(inode, entry, info)
-    if (info.kind === 'special') inode.setSize(encodedLength(inode.target ?? ''))
-  }
-
-  #showTimes(inode: Inode, entry: AttributeEntry, info: ObjectInfo): void {
-    const isCurrent = entry.version === undefined || entry.version === versionOf(info)
-    if (isCurrent && entry.mtime !== undefined) {
-      inode.setTime(entry.mtime)
-      inode.setChanged(entry.ctime)
-    } else if (compareTimes(entry.ctime, info.mtime) > 0) {
-      inode.setChanged(entry.ctime)
+    if (!this.kept) {
+      if (info.mtime !== undefined) inode.setTime(info.mtime)
+      return
     }
-    if (isCurrent && entry.atime !== undefined) inode.setAccessed(entry.atime)
+    const place = this.#place(inode)
+    showEntry(inode, info, place?.sidecar.get(place.segment), this.#settings)
   }
 
   // Changing
@@ -146,7 +134,15 @@ export class Attributes {
     if (inherits && inode.directory !== undefined) attr.mode |= S_ISGID
     attr.uid = creator.uid
     attr.gid = inherits ? parent.attr.gid : creator.gid
-    if (inode.kind === 'special' || !this.#isStandard(inode)) this.record(inode, true)
+    const matters = inode.kind === 'special' || !isStandard(inode, this.#settings)
+    if (matters || this.#inherits(inode)) this.record(inode, true)
+  }
+
+  /** The storage still has what was kept of an earlier file of that name. */
+  #inherits(inode: Inode): boolean {
+    const { sidecar, segment } = this.#place(inode)!
+    const { mode, uid, gid, xattrs } = sidecar.origin(segment) ?? NOTHING
+    return [mode, uid, gid, xattrs].some(value => value !== undefined)
   }
 
   /** Linux clears setuid, setgid and file capabilities when somebody writes or gives the file away. */
@@ -166,18 +162,20 @@ export class Attributes {
   /**
    * Keeps what the inode shows now, if it differs from what it would show otherwise.
    * @param urgent a program asked for it: the next close of the file writes it
+   * @param noted the journal has it until then
    */
-  record(inode: Inode, urgent: boolean): void {
+  record(inode: Inode, urgent: boolean, noted = urgent): void {
     const place = this.kept && !this.#tree.storage.readOnly ? this.#place(inode) : undefined
     if (place === undefined) return
-    place.sidecar.set(place.segment, this.#entryOf(inode), urgent)
+    place.sidecar.set(place.segment, this.#entryOf(inode), urgent, noted)
     this.#schedule(place.directory)
   }
 
   /** A name is gone. */
   removed(directory: Inode, segment: string): void {
     if (!this.kept || directory.removed) return
-    this.#sidecar(directory).set(segment, undefined, false)
+    const sidecar = this.#sidecar(directory)
+    sidecar.set(segment, undefined, false, isSpecial(sidecar.get(segment) ?? NOTHING))
     this.#schedule(directory)
   }
 
@@ -210,8 +208,9 @@ export class Attributes {
     await sidecar.flush()
   }
 
-  /** Moves an inode's object by `move`: what is kept of it must be at the new place before. */
+  /** Moves an inode's object by `move`: what is kept of it must be at the new place before, or in the journal. */
   async moving(inode: Inode, directory: Inode, segment: string, move: () => Promise<void>): Promise<void> {
+    if (this.#journal !== undefined && !this.indexed) return move()
     const { mode, uid, gid } = this.kept ? (this.#entryOf(inode) ?? NOTHING) : NOTHING
     const matters = mode !== undefined || uid !== undefined || gid !== undefined || inode.xattrs !== undefined
     if (!matters && !this.indexed) return move()
@@ -229,17 +228,68 @@ export class Attributes {
     }
   }
 
+  /** What the journal is to know of the attributes of an inode that is about to be moved. */
+  beforeMove(inode: Inode, directory: Inode, segment: string, target: Inode | undefined): CarriedAttributes {
+    const from = this.#journal === undefined || !this.kept ? undefined : this.#place(inode)
+    if (from === undefined) return { changes: [], notes: [], giveBack: () => undefined }
+    const to: Place = { directory, segment, sidecar: this.#sidecar(directory) }
+    const at = now()
+    const entry = this.#entryOf(inode)
+    const changeOf = ({ directory, segment, sidecar }: Place, entry: AttributeEntry | undefined) =>
+      keptChange(this.#tree.key(directory), segment, { entry, at, over: sidecar.origin(segment) })
+    const places = target === undefined ? [from] : [from, this.#place(target) ?? to]
+    const taken = places.map(place => ({ place, key: place.sidecar.takeNote(place.segment) }))
+    return {
+      changes: [changeOf(to, entry && { ...entry, ctime: at }), changeOf(from, undefined)].filter(
+        ({ entry, over }) => entry !== null || over !== null,
+      ),
+      notes: taken.flatMap(({ key }) => key ?? []),
+      giveBack: () => {
+        for (const { place, key } of taken)
+          if (key !== undefined) place.sidecar.giveBackNote(place.segment, key)
+      },
+    }
+  }
+
+  /** Whether a program has changed something that the storage lacks. */
+  isUrgent(inode: Inode): boolean {
+    const place = this.kept ? this.#place(inode) : undefined
+    return place?.sidecar.isUrgent(place.segment) === true
+  }
+
+  /** A directory, with all that is in it, has another key. */
+  moved({ directory }: Inode): void {
+    directory?.sidecar?.moved()
+    for (const child of directory?.children.values() ?? []) this.moved(child)
+  }
+
   // Writing
 
   /**
-   * Settles once the storage keeps what is shown of the inode; undefined if it does.
-   * @param everything also the times at which it was written
+   * Settles once what is shown of the inode is kept: by the storage, or, for a close with write-back, by the journal.
+   * Undefined if it is.
+   * @param everything also the times at which it was written, and by the storage
    */
   settle(inode: Inode, everything: boolean): undefined | Promise<void> {
     const directory = inode.parent ?? inode
     const sidecar = directory.directory?.sidecar
     if (sidecar === undefined || !sidecar.dirty || !(everything || sidecar.urgent)) return undefined
+    if (!everything && this.#settings.writeBack && this.#journal !== undefined) return this.#noted(directory)
     return this.settleBelow(directory)
+  }
+
+  /** Settles once names that exist in the sidecar alone are as safe as others, if there is a journal; undefined if they are. */
+  settleSpecials(directory: Inode): undefined | Promise<void> {
+    return this.#journal === undefined ? undefined : this.#noted(directory)
+  }
+
+  #noted(directory: Inode): undefined | Promise<void> {
+    return directory.directory!.sidecar?.noted()?.catch(error => {
+      if (!(error instanceof StateError)) throw error
+      // A full disk: then the storage has to take it now.
+      this.#settings.onError(error)
+      return this.#flush(directory)
+    })
   }
 
   /** The same for all that lies directly in a directory. */
@@ -265,8 +315,9 @@ export class Attributes {
   }
 
   async #flush(directory: Inode): Promise<void> {
-    if (!directory.removed) await directory.directory!.sidecar?.flush()
-    this.#dirty.delete(directory)
+    const { sidecar } = directory.directory!
+    if (!directory.removed) await sidecar?.flush()
+    if (sidecar?.dirty !== true || directory.removed) this.#dirty.delete(directory)
     this.#tree.table.drop(directory)
   }
 
@@ -284,20 +335,17 @@ export class Attributes {
 
   // Entries
 
-  #isStandard({ attr, directory }: Inode): boolean {
-    const { uid, gid, fileMode, dirMode } = this.#settings
-    const mode = directory === undefined ? fileMode : dirMode
-    return (attr.mode & PERMISSIONS) === mode && attr.uid === uid && attr.gid === gid
-  }
-
-  #standardMode(inode: Inode): number {
-    return inode.directory === undefined ? this.#settings.fileMode : this.#settings.dirMode
-  }
-
   #sidecar(directory: Inode): Sidecar {
     const state = directory.directory!
-    state.sidecar ??= new Sidecar(this.#tree.storage, this.#tree.names, () => this.#tree.key(directory))
+    state.sidecar ??= this.#newSidecar(() => this.#tree.key(directory))
     return state.sidecar
+  }
+
+  #newSidecar(key: () => string): Sidecar {
+    const { storage, names } = this.#tree
+    const journal = this.#journal
+    const notes = journal && new AttributeNotes(journal, key, this.#settings.onError)
+    return new Sidecar(storage, names, key, notes)
   }
 
   /** Where the inode's entry is; undefined if it has no name any more. */
@@ -307,36 +355,11 @@ export class Attributes {
     let segment = inode.parent === undefined ? ROOT_SEGMENT : this.#tree.segment(inode)
     // A file has the plain one.
     if (inode.segment !== undefined && inode.directory !== undefined) segment += '/'
-    const sidecar = this.#sidecar(directory)
-    return { directory, segment, sidecar, get: () => sidecar.get(segment) }
+    return { directory, segment, sidecar: this.#sidecar(directory) }
   }
 
   #entryOf(inode: Inode): AttributeEntry | undefined {
-    const { attr, file } = inode
-    const type = attr.mode & S_IFMT
-    const ctime: Time = { sec: attr.ctime, nsec: attr.ctimensec }
-    const mtime: Time = { sec: attr.mtime, nsec: attr.mtimensec }
-    const atime: Time = { sec: attr.atime, nsec: attr.atimensec }
-    const isRegular = type === S_IFREG
-    const published = isRegular && file!.dirty === undefined ? file!.info : undefined
-    const keepsTimes = isRegular
-      ? compareTimes(mtime, published?.mtime) !== 0
-      : type !== S_IFDIR || inode.keepsTimes
-    const entry: AttributeEntry = {
-      ctime,
-      mode: attr.mode === (type | this.#standardMode(inode)) && !isSpecial(attr) ? undefined : attr.mode,
-      uid: attr.uid === this.#settings.uid ? undefined : attr.uid,
-      gid: attr.gid === this.#settings.gid ? undefined : attr.gid,
-      mtime: keepsTimes ? mtime : undefined,
-      atime: (keepsTimes || isRegular) && compareTimes(atime, mtime) !== 0 ? atime : undefined,
-      rdev: attr.rdev === 0 ? undefined : attr.rdev,
-      target: inode.target,
-      xattrs: inode.xattrs,
-    }
-    const times = entry.mtime !== undefined || entry.atime !== undefined
-    const version = times && published !== undefined ? versionOf(published) : undefined
-    const differs = Object.values(entry).some(value => value !== undefined && value !== ctime)
-    return differs || this.indexed ? { ...entry, version } : undefined
+    return entryOf(inode, this.#settings, this.indexed)
   }
 }
 
@@ -344,7 +367,14 @@ interface Place {
   readonly directory: Inode
   readonly segment: string
   readonly sidecar: Sidecar
-  get(): AttributeEntry | undefined
+}
+
+export interface CarriedAttributes {
+  readonly changes: readonly KeptChange[]
+  /** Keys of the notes that the changes replace. */
+  readonly notes: readonly EntryKey[]
+  /** The move has failed. */
+  giveBack(): void
 }
 
 const NOTHING: Partial<AttributeEntry> = {}

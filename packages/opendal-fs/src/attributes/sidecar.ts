@@ -1,7 +1,10 @@
 // The object beside the files of one directory that keeps what the service cannot: a cache of it, and the changes that it does
-// not have yet. Several hosts may write it: before a write it is read again, and each name's newer entry counts.
+// not have yet. Several hosts may write it: before a write it is read again, and each name's newer entry counts. With a journal,
+// changes that must not be lost are noted there until the storage has them.
 
 import { FsError } from '@ovfs/fuse-proto'
+import type { AttributeNotes, EntryChange } from '../journal/attribute-notes.ts'
+import type { EntryKey } from '../journal/journal-entries.ts'
 import { type KeyNames, SIDECAR } from '../storage/key-names.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
@@ -11,19 +14,18 @@ import {
   decodeEntries,
   type Entries,
   encodeEntries,
+  isSpecial,
   LARGEST_SIDECAR,
   versionOf,
 } from './attribute-entry.ts'
-import { compareTimes, type Time, timeOf } from './time.ts'
+import { compareTimes, timeOf } from './time.ts'
 
 /** Another host may write between our reading and writing, so often in a row. */
 const ATTEMPTS = 8
 
-interface Change {
-  readonly entry: AttributeEntry | undefined
-  readonly at: Time
-  /** What the storage had when the change was made. */
-  readonly over: AttributeEntry | undefined
+interface Change extends EntryChange {
+  /** A program asked for it. */
+  readonly urgent: boolean
 }
 
 export class Sidecar {
@@ -31,6 +33,7 @@ export class Sidecar {
   readonly #names: KeyNames
   /** The directory's key now: it may move. */
   readonly #directoryKey: () => string
+  readonly #notes: AttributeNotes | undefined
   #stored: Entries = new Map()
   readonly #changes = new Map<string, Change>()
   /** The object that `#stored` came from; undefined if there was none, or if it must be read again. */
@@ -43,10 +46,11 @@ export class Sidecar {
   /** A change is waiting that a program asked for, and not only the time at which it wrote. */
   urgent = false
 
-  constructor(storage: Storage, names: KeyNames, directoryKey: () => string) {
+  constructor(storage: Storage, names: KeyNames, directoryKey: () => string, notes?: AttributeNotes) {
     this.#storage = storage
     this.#names = names
     this.#directoryKey = directoryKey
+    this.#notes = notes
   }
 
   /** The storage lacks something. */
@@ -69,15 +73,65 @@ export class Sidecar {
     for (const [segment, { entry }] of this.#changes) if (entry !== undefined) yield [segment, entry]
   }
 
-  set(segment: string, entry: AttributeEntry | undefined, urgent: boolean): void {
-    const earlier = this.#changes.get(segment)
-    const over = earlier === undefined ? this.#stored.get(segment) : earlier.over
+  /** True if a program has changed what is kept of the name, and the storage lacks it. */
+  isUrgent(segment: string): boolean {
+    return this.#changes.get(segment)?.urgent === true
+  }
+
+  /** What the storage has, or had before the change that it lacks. */
+  origin(segment: string): AttributeEntry | undefined {
+    const change = this.#changes.get(segment)
+    return change === undefined ? this.#stored.get(segment) : change.over
+  }
+
+  /**
+   * @param urgent a program asked for it
+   * @param noted it must survive the daemon, if there is a journal
+   */
+  set(segment: string, entry: AttributeEntry | undefined, urgent: boolean, noted = urgent): void {
+    const over = this.origin(segment)
     if (entry === undefined && over === undefined && this.#writing === undefined) {
       this.#changes.delete(segment)
+      this.#notes?.crossOut([segment])
       return
     }
-    this.#changes.set(segment, { entry, at: entry?.ctime ?? timeOf(Date.now()), over })
+    const change = { entry, at: entry?.ctime ?? timeOf(Date.now()), over, urgent }
+    this.#changes.set(segment, change)
     this.urgent ||= urgent
+    // What an earlier note says is not true any more.
+    if (noted || this.#notes?.has(segment) === true) this.#notes?.put(segment, change)
+  }
+
+  /** A change that was made before, by another daemon. */
+  restore(segment: string, change: EntryChange): void {
+    this.#changes.set(segment, { ...change, urgent: true })
+    this.urgent = true
+  }
+
+  /** Settles once the journal's disk has the changes that are noted; undefined if it does. */
+  noted(): undefined | Promise<void> {
+    return this.#notes?.settled()
+  }
+
+  /** The key of the name's note, which is the caller's from now on. */
+  takeNote(segment: string): EntryKey | undefined {
+    return this.#notes?.take(segment)
+  }
+
+  giveBackNote(segment: string, key: EntryKey): void {
+    this.#notes?.giveBack(segment, key)
+    if (!this.#changes.has(segment)) this.#notes?.crossOut([segment])
+  }
+
+  /** The directory's key is another one now. */
+  moved(): void {
+    for (const [segment, change] of this.#changes)
+      if (this.#notes?.has(segment) === true) this.#notes.put(segment, change)
+  }
+
+  /** The object is not ours to change. */
+  get isDamaged(): boolean {
+    return this.#damage !== undefined
   }
 
   /** @throws EIO if the object is not ours to change */
@@ -88,6 +142,7 @@ export class Sidecar {
   /** The directory is gone: nothing of it is wanted any more. */
   clear(): void {
     this.#changes.clear()
+    this.#notes?.crossOutAll()
     this.#stored = new Map()
     this.#info = undefined
     this.urgent = false
@@ -177,9 +232,18 @@ export class Sidecar {
       this.urgent = true
       throw error
     }
+    const done: string[] = []
     for (const [segment, change] of writing) {
-      if (this.#changes.get(segment) === change) this.#changes.delete(segment)
+      const present = this.#changes.get(segment)
+      if (present === change) {
+        this.#changes.delete(segment)
+        done.push(segment)
+      } else if (present !== undefined) {
+        // It replaces what has just been stored.
+        this.#changes.set(segment, { ...present, over: this.#stored.get(segment) })
+      }
     }
+    this.#notes?.crossOut(done)
   }
 
   async #replace(entries: Entries): Promise<void> {
@@ -211,11 +275,17 @@ function merge(stored: Entries, changes: ReadonlyMap<string, Change>): Entries |
     const theirs = stored.get(segment)
     const isNews = theirs !== undefined && compareTimes(theirs.ctime, over?.ctime) !== 0
     if ((isNews && compareTimes(theirs.ctime, at) > 0) || theirs === entry) continue
+    // Its name went away, elsewhere.
+    if (theirs === undefined && isLink(over) && isLink(entry)) continue
     changed = true
     if (entry === undefined) merged.delete(segment)
     else merged.set(segment, entry)
   }
   return changed ? merged : undefined
+}
+
+function isLink(entry: AttributeEntry | undefined): boolean {
+  return entry !== undefined && isSpecial(entry)
 }
 
 function isTellable(info: ObjectInfo): boolean {

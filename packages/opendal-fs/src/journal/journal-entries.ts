@@ -1,6 +1,8 @@
-// What the journal says: files whose bytes the storage does not have yet, and changes of names that were begun. Each is to be
-// finished by the next daemon if this one does not get to it. Versions tell whether somebody else was there meanwhile.
+// What the journal says: files whose bytes the storage does not have yet, changes of names that were begun, and changes of
+// attributes. Each is to be finished by the next daemon if this one does not get to it. Versions and times tell whether
+// somebody else was there meanwhile.
 
+import { fromPlain, type PlainEntry } from '../attributes/attribute-entry.ts'
 import type { Time } from '../attributes/time.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { Change } from './journal-record.ts'
@@ -45,8 +47,10 @@ export interface MoveEntry {
   readonly target: Version
   /** Where the old target was put because it was open, if it was. */
   readonly aside: string | null
-  /** File entries of the old target, which go with it. */
+  /** Entries of the old target, which go with it, and of attributes that `attributes` replaces. */
   readonly drops: readonly string[]
+  /** What is kept of it goes along. */
+  readonly attributes?: readonly KeptChange[]
 }
 
 /** An object that is being deleted. */
@@ -66,7 +70,23 @@ export interface AsideEntry {
   readonly key: string
 }
 
-export type JournalEntry = FileEntry | MoveEntry | RemovalEntry | AsideEntry
+/** What a directory's sidecar is to say of a name. */
+export interface KeptChange {
+  /** The directory's key: empty, or with a slash at its end. */
+  readonly directory: string
+  readonly segment: string
+  /** Null if nothing is to be kept. */
+  readonly entry: PlainEntry | null
+  readonly at: Time
+  /** The entry that the sidecar had, as far as it matters: its mode, and when it was changed. */
+  readonly over: PlainEntry | null
+}
+
+export interface AttributesEntry extends KeptChange {
+  readonly kind: 'attributes'
+}
+
+export type JournalEntry = FileEntry | MoveEntry | RemovalEntry | AsideEntry | AttributesEntry
 
 /** A journal key; they sort in the order in which the entries were made. */
 export type EntryKey = `${JournalEntry['kind']}:${string}`
@@ -92,17 +112,19 @@ type Fields = Readonly<Record<string, unknown>>
 const ENTRY_CHECKS: Readonly<Record<string, (value: Fields) => boolean>> = {
   file: ({ key, content, replaces, mayBe }) =>
     isKey(key) && isContent(content) && isVersion(replaces) && Array.isArray(mayBe) && mayBe.every(isContent),
-  move: ({ from, to, published, source, target, aside, drops }) =>
+  move: ({ from, to, published, source, target, aside, drops, attributes }) =>
     isKey(from) &&
     isKey(to) &&
     typeof published === 'boolean' &&
     isVersion(source) &&
     isVersion(target) &&
     isKeyOrNull(aside) &&
-    isList(drops),
+    isList(drops) &&
+    (attributes === undefined || (Array.isArray(attributes) && attributes.every(isKeptChange))),
   removal: ({ key, version, aside, drops }) =>
     isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops),
   aside: ({ key }) => isKey(key),
+  attributes: isKeptChange,
 }
 
 /** Never the root, and never out of it. */
@@ -118,6 +140,25 @@ function isKeyOrNull(value: unknown): boolean {
 
 function isList(value: unknown): boolean {
   return Array.isArray(value) && value.every(item => typeof item === 'string')
+}
+
+function isKeptChange(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { directory, segment, entry, at, over } = value
+  // The root keeps its own attributes under no name.
+  const isPlace = directory === '' ? segment === '' || isKey(segment) : isKey(directory) && isKey(segment)
+  return isPlace && isPlainEntry(entry) && isTime(at) && isPlainEntry(over)
+}
+
+function isPlainEntry(value: unknown): boolean {
+  if (value === null) return true
+  if (!isRecord(value)) return false
+  try {
+    fromPlain(value)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function isContent(value: unknown): boolean {

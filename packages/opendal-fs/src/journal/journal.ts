@@ -14,6 +14,8 @@ export interface JournalOptions {
 
 interface Waiting {
   readonly changes: readonly Change[]
+  /** True of what cannot be undone: it counts though the disk did not take it. */
+  readonly stays: boolean
   readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
@@ -79,11 +81,30 @@ export class Journal {
    * @throws StateError
    */
   commit(changes: readonly Change[]): Promise<void> {
+    return this.#enqueue(changes, false)
+  }
+
+  #enqueue(changes: readonly Change[], stays: boolean): Promise<void> {
     if (this.#closed) return Promise.reject(new StateError('UNUSABLE', 'the journal is closed'))
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ changes, resolve, reject })
+      this.#waiting.push({ changes, stays, resolve, reject })
       this.#writing ??= this.#writeAll()
     })
+  }
+
+  /**
+   * The same for what is true already, whatever the disk takes: changes that it does not have yet come with the next commit
+   * that succeeds. Never rejects.
+   * @returns why the disk does not have them
+   */
+  async conclude(changes: readonly Change[]): Promise<StateError | undefined> {
+    if (changes.length === 0) return undefined
+    try {
+      await this.#enqueue(changes, true)
+      return undefined
+    } catch (error) {
+      return toStateError(error, this.#folder)
+    }
   }
 
   /** Waits for the commits under way; later ones are refused. */
@@ -95,12 +116,18 @@ export class Journal {
   }
 
   async #writeAll(): Promise<void> {
+    // What is committed in one turn goes in one write.
+    await undefined
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0)
       try {
         await this.#append(batch.map(({ changes }) => encodeRecord(changes)))
       } catch (error) {
-        for (const { reject } of batch) reject(toStateError(error, this.#folder))
+        for (const { changes, stays, reject } of batch) {
+          // The log that failed is followed by one that is written anew, from the entries.
+          if (stays) apply(this.#entries, changes)
+          reject(toStateError(error, this.#folder))
+        }
         continue
       }
       for (const { changes, resolve } of batch) {

@@ -11,10 +11,13 @@ import type { SavedFiles } from './saved-files.ts'
 export class NameJournal {
   readonly #journal: Journal | undefined
   readonly #saved: SavedFiles | undefined
+  readonly #onError: (error: Error) => void
 
-  constructor(journal: Journal | undefined, saved: SavedFiles | undefined) {
+  /** @param onError told of what the disk did not take when it was too late to refuse */
+  constructor(journal: Journal | undefined, saved: SavedFiles | undefined, onError: (error: Error) => void) {
     this.#journal = journal
     this.#saved = saved
+    this.#onError = onError
   }
 
   /** False if nothing is written down: then nothing needs to be found out for it. */
@@ -25,6 +28,7 @@ export class NameJournal {
   /**
    * Does `work`, which changes the storage and then the tree.
    * @param after what else is true of names once it is done
+   * @throws StateError if it cannot be written down, and then nothing has been done
    */
   async during(
     entry: MoveEntry | RemovalEntry,
@@ -39,15 +43,16 @@ export class NameJournal {
       await work()
     } catch (error) {
       // The guest is told that it failed: nobody is to do it later.
-      await journal.commit([{ key }])
+      await this.conclude([{ key }])
       throw error
     }
-    await journal.commit([{ key }, ...entry.drops.map(dropped => ({ key: dropped })), ...after()])
+    await this.conclude([{ key }, ...entry.drops.map(dropped => ({ key: dropped })), ...after()])
   }
 
-  /** Writes down what is already true. */
-  async commit(changes: readonly Change[]): Promise<void> {
-    if (changes.length > 0) await this.#journal?.commit(changes)
+  /** Writes down what is already true, and so no reason to refuse anything. */
+  async conclude(changes: readonly Change[]): Promise<void> {
+    const error = await this.#journal?.conclude(changes)
+    if (error !== undefined) this.#onError(error)
   }
 
   /** What is saved of an inode, by its entry: it goes with a name that is removed. */
@@ -75,7 +80,7 @@ export class NameJournal {
   /** The last close of a removed file. */
   async deleteAside(storage: Storage, key: string): Promise<void> {
     await storage.delete(key)
-    await this.commit([asideChange(key, false)])
+    await this.conclude([asideChange(key, false)])
   }
 }
 

@@ -1,19 +1,23 @@
-// What a daemon does first with the journal of the one before it: finishes the moves and deletions that were begun, and then
-// publishes the files that the storage does not have. What somebody else has changed meanwhile is not overwritten: the losing
+// What a daemon does first with the journal of the one before it: finishes the moves and deletions that were begun, then publishes
+// the files that the storage does not have, and at last brings attributes to where they are kept. What somebody else has changed meanwhile is not overwritten: the losing
 // bytes go to the recovery folder. A replay that is killed is done again by the next.
 
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fromPlain, isSpecial } from '../attributes/attribute-entry.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import { finishDirectoryMove, isSameObject, moveObject } from '../storage/object-moves.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { mayBeVersion, recoveryName } from '../writes/conflict.ts'
+import { newNoteKey } from './attribute-notes.ts'
+import { AttributeReplay } from './attribute-replay.ts'
 import {
   type EntryKey,
   entryChange,
   type FileEntry,
+  type KeptChange,
   type MoveEntry,
   parseEntry,
   type RemovalEntry,
@@ -41,6 +45,8 @@ export interface ReplayReport {
   /** Moves and deletions that were finished. */
   readonly finished: number
   readonly conflicts: readonly Conflict[]
+  /** Files and directories whose attributes had not been stored. */
+  readonly attributes: number
   /** Bytes at the end of the journal that were no whole record. */
   readonly cut: number
 }
@@ -50,6 +56,7 @@ export class Replay {
   readonly #storage: Storage
   readonly #names: KeyNames
   readonly #files = new Map<string, FileEntry>()
+  readonly #notes = new Map<string, KeptChange>()
   readonly #conflicts: Conflict[] = []
   #published = 0
   #finished = 0
@@ -68,7 +75,7 @@ export class Replay {
     const asides: [string, string][] = []
     for (const [key, value] of journal.entries) {
       // Others keep entries too, under kinds of their own.
-      if (!/^(file|move|removal|aside):/.test(key)) continue
+      if (!/^(file|move|removal|aside|attributes):/.test(key)) continue
       const entry = parseEntry(key, value)
       if (entry === undefined)
         throw new StateError(
@@ -78,7 +85,8 @@ export class Replay {
       if (entry.kind === 'file') this.#files.set(key, entry)
       else if (entry.kind === 'move') moves.push([key, entry])
       else if (entry.kind === 'removal') removals.push([key, entry])
-      else asides.push([key, entry.key])
+      else if (entry.kind === 'aside') asides.push([key, entry.key])
+      else this.#notes.set(key, entry)
     }
     for (const [key, entry] of moves) await this.#move(key, entry)
     await forEachConcurrently(removals, CONCURRENT_PUBLICATIONS, ([key, entry]) => this.#remove(key, entry))
@@ -89,9 +97,12 @@ export class Replay {
     await forEachConcurrently([...this.#files], CONCURRENT_PUBLICATIONS, ([key, entry]) =>
       this.#publish(key, entry),
     )
+    const attributes = this.#notes.size
+    const keeping = new AttributeReplay(this.#state, this.#storage, this.#names)
+    await keeping.run(this.#notes, new Set(this.#conflicts.map(({ key }) => key)))
     await this.#sweep()
-    const conflicts = this.#conflicts
-    return { published: this.#published, finished: this.#finished, conflicts, cut: journal.cut }
+    const conflicts = [...this.#conflicts, ...keeping.lost]
+    return { published: this.#published, finished: this.#finished, attributes, conflicts, cut: journal.cut }
   }
 
   async #move(key: string, entry: MoveEntry): Promise<void> {
@@ -102,8 +113,10 @@ export class Replay {
       if (entry.aside !== null) await this.#storage.delete(entry.aside)
       for (const dropped of entry.drops) {
         this.#files.delete(dropped)
+        this.#notes.delete(dropped)
         changes.push({ key: dropped })
       }
+      changes.push(...this.#moveNotes(entry))
       for (const [fileKey, file] of this.#files) {
         const next = await this.#follow(entry, file)
         if (next === file) continue
@@ -114,8 +127,31 @@ export class Replay {
     await this.#state.journal.commit(changes)
   }
 
+  /** What is kept of what was moved, and of what lies in it, is to be kept at its new place. */
+  #moveNotes({ from, to, attributes = [] }: MoveEntry): Change[] {
+    const changes: Change[] = []
+    const take = (key: string, note: KeptChange): void => {
+      this.#notes.set(key, note)
+      changes.push(entryChange(key as EntryKey, { kind: 'attributes', ...note }))
+    }
+    for (const [key, note] of from.endsWith('/') ? [...this.#notes] : []) {
+      if (note.directory.startsWith(from))
+        take(key, { ...note, directory: to + note.directory.slice(from.length) })
+    }
+    for (const change of attributes) {
+      // Noted when it was there already, and so newer.
+      const isAt = ({ directory, segment }: KeptChange) =>
+        directory === change.directory && segment === change.segment
+      if (![...this.#notes.values()].some(isAt)) take(newNoteKey(), change)
+    }
+    return changes
+  }
+
   /** True if the file is at its new place now. */
   async #moveFile(entry: MoveEntry): Promise<boolean> {
+    const [carried] = entry.attributes ?? []
+    if (carried !== undefined && carried.entry !== null && isSpecial(fromPlain(carried.entry)))
+      return this.#moveSpecial(entry)
     if (!entry.published) return this.#moveUnpublished(entry)
     const storage = this.#storage
     const { from, to, source, target } = entry
@@ -148,6 +184,15 @@ export class Replay {
     const atFrom = await this.#storage.stat(from)
     if (atFrom !== undefined && isVersion(atFrom, source)) await this.#storage.delete(from)
     return true
+  }
+
+  /** A link or a device has no object; but what it replaces may have one. */
+  async #moveSpecial({ from, to, target }: MoveEntry): Promise<boolean> {
+    const atTo = await this.#storage.stat(to)
+    if (atTo === undefined) return true
+    if (isVersion(atTo, target)) await this.#storage.delete(to)
+    else this.#conflicts.push({ key: from, keptAs: undefined })
+    return isVersion(atTo, target)
   }
 
   async #restore({ to, aside }: MoveEntry): Promise<void> {

@@ -162,11 +162,9 @@ export class SavedFiles {
     saved.replaces = versionOf(file.info)
     if (saved.latest.content === content) {
       file.saved = undefined
-      await this.#state.journal.commit([{ key: saved.key }])
-      return this.#remove(saved.dirty, [...done, saved.latest])
+      return this.#conclude([{ key: saved.key }], saved.dirty, [...done, saved.latest])
     }
-    await this.#state.journal.commit(this.renamed(inode))
-    await this.#remove(saved.dirty, done)
+    await this.#conclude(this.renamed(inode), saved.dirty, done)
   }
 
   /** The entries of an inode, or of all below it, by the names that they have now. */
@@ -201,10 +199,7 @@ export class SavedFiles {
     if (saved === undefined) return []
     file.saved = undefined
     const changes = [{ key: saved.key }]
-    this.#settle(async () => {
-      await this.#state.journal.commit(changes)
-      await this.#remove(saved.dirty, [...saved.doubtful, saved.latest])
-    })
+    this.#settle(() => this.#conclude(changes, saved.dirty, [...saved.doubtful, saved.latest]))
     return changes
   }
 
@@ -217,6 +212,14 @@ export class SavedFiles {
     const settling = task().catch(this.#onError)
     this.#settling.add(settling)
     void settling.finally(() => this.#settling.delete(settling))
+  }
+
+  /** The storage has it, whatever the journal takes: contents that it may still name stay where they are. */
+  async #conclude(changes: readonly Change[], dirty: DirtyFile, moments: readonly Moment[]): Promise<void> {
+    const error = await this.#state.journal.conclude(changes)
+    if (error === undefined) return this.#remove(dirty, moments)
+    this.#onError(error)
+    for (const { mark } of new Set(moments)) dirty.release(mark)
   }
 
   async #remove(dirty: DirtyFile, moments: Iterable<Moment>): Promise<void> {

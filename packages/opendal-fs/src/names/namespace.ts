@@ -68,7 +68,13 @@ export class Namespace {
         etag: undefined,
         mode: node.mode,
       })
-      await this.keepParent(parent)
+      try {
+        await this.keepParent(parent)
+        await attributes.settleSpecials(parent)
+      } catch (error) {
+        this.forgetName(inode)
+        throw error
+      }
       return inode
     })
   }
@@ -114,6 +120,7 @@ export class Namespace {
         if (inode.parent !== parent || inode.name !== name) throw new FsError('ENOENT')
         await this.keepParent(parent)
         await this.#removeFile(inode)
+        if (inode.kind === 'special') await this.#tree.attributes.settleSpecials(parent)
       })
     })
   }

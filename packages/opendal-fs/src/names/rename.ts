@@ -114,21 +114,46 @@ export class Renamer {
       drops,
     }
     const saved = [...this.#journal.entriesOf(source), ...drops]
-    if (entry.source === null && entry.target === null && saved.length === 0) await work()
-    else await this.#journal.during(entry, work, () => this.#moved(source, target))
+    const isSpecial = source.kind === 'special'
+    if (entry.source === null && entry.target === null && saved.length === 0 && !isSpecial) await work()
+    else await this.#during(entry, source, newParent, segment, target, work)
+    if (isSpecial) await attributes.settleSpecials(newParent)
     this.#tree.table.drop(source)
+  }
+
+  async #during(
+    entry: MoveEntry,
+    source: Inode,
+    newParent: Inode,
+    segment: string,
+    target: Inode | undefined,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const carried = this.#tree.attributes.beforeMove(source, newParent, segment, target)
+    const drops = [...entry.drops, ...carried.notes]
+    try {
+      await this.#journal.during({ ...entry, drops, attributes: carried.changes }, work, () =>
+        this.#moved(source, target),
+      )
+    } catch (error) {
+      carried.giveBack()
+      throw error
+    }
   }
 
   /** What the journal says from now on. */
   #moved(source: Inode, target?: Inode): Change[] {
     for (const inode of filesWithin(source)) this.#journal.rebased(inode)
+    this.#tree.attributes.moved(source)
     return [...this.#journal.renamed(source), ...this.#journal.aside(target)]
   }
 
   /** The bytes are the same; the storage may know them by another version now. */
   async #takeNewVersion(inode: Inode, key: string): Promise<void> {
     const file = inode.file!
-    const info = await this.#tree.storage.stat(key)
+    // It has been moved: if its version cannot be learned now, the next look will tell.
+    const info = await this.#tree.storage.stat(key).catch(() => undefined)
+    if (info === undefined) this.#forgetVersion(inode)
     if (info === undefined || file.info === undefined) return
     if (info.size !== file.info.size) {
       inode.attrUntil = file.dirty === undefined ? 0 : inode.attrUntil
@@ -185,17 +210,18 @@ export class Renamer {
         if (inode.file!.dirty !== undefined) await this.#takeNewVersion(inode, this.#tree.key(inode))
       }
     }
-    await this.#journal.during(entry, work, () => this.#moved(source))
+    await this.#during(entry, source, newParent, segment, target, work)
     this.#tree.table.drop(source)
   }
 
   #move(inode: Inode, newParent: Inode, newName: string): void {
     const { parent, name } = inode
+    const isUrgent = this.#tree.attributes.isUrgent(inode)
     this.#tree.table.move(inode, newParent, newName)
     if (parent !== undefined) this.#tree.nameRemoved(parent, name)
     this.#tree.nameAdded(inode)
     inode.setChanged(now())
-    this.#tree.attributes.record(inode, false)
+    this.#tree.attributes.record(inode, isUrgent, true)
   }
 
   /** Only the size is sure. */

@@ -1,0 +1,89 @@
+// Between an inode and the entry that a sidecar keeps of it: only what differs from what the service and the options say is kept,
+// and times only for the version of the object that they belong to.
+
+import { encodedLength } from '@ovfs/fuse-proto'
+import { type Inode, S_IFDIR, S_IFMT, S_IFREG } from '../names/inode.ts'
+import type { Settings } from '../options.ts'
+import type { ObjectInfo } from '../storage/storage.ts'
+import { type AttributeEntry, isSpecial, versionOf } from './attribute-entry.ts'
+import { compareTimes, type Time } from './time.ts'
+
+type Defaults = Pick<Settings, 'uid' | 'gid' | 'fileMode' | 'dirMode'>
+
+const PERMISSIONS = 0o7777
+
+/** True if the mode and the owner are those that the options give. */
+export function isStandard({ attr, directory }: Inode, { uid, gid, fileMode, dirMode }: Defaults): boolean {
+  const mode = directory === undefined ? fileMode : dirMode
+  return (attr.mode & PERMISSIONS) === mode && attr.uid === uid && attr.gid === gid
+}
+
+/** Makes an inode look as the storage and what is kept of it say. */
+export function showEntry(
+  inode: Inode,
+  info: ObjectInfo,
+  found: AttributeEntry | undefined,
+  defaults: Defaults,
+): void {
+  const { attr } = inode
+  if (info.mtime !== undefined) inode.setTime(info.mtime)
+  const type = info.kind === 'directory' ? S_IFDIR : info.kind === 'file' ? S_IFREG : info.mode! & S_IFMT
+  // Somebody else may have put an object of another type there.
+  const entry = found !== undefined && ((found.mode ?? type) & S_IFMT) === type ? found : undefined
+  attr.mode = entry?.mode ?? type | standardMode(inode, defaults)
+  attr.uid = entry?.uid ?? defaults.uid
+  attr.gid = entry?.gid ?? defaults.gid
+  attr.rdev = entry?.rdev ?? 0
+  inode.target = entry?.target
+  inode.setXattrs(entry?.xattrs)
+  inode.keepsTimes = inode.file === undefined && entry?.mtime !== undefined
+  if (entry !== undefined) showTimes(inode, entry, info)
+  if (info.kind === 'special') inode.setSize(encodedLength(inode.target ?? ''))
+}
+
+function showTimes(inode: Inode, entry: AttributeEntry, info: ObjectInfo): void {
+  const isCurrent = entry.version === undefined || entry.version === versionOf(info)
+  if (isCurrent && entry.mtime !== undefined) {
+    inode.setTime(entry.mtime)
+    inode.setChanged(entry.ctime)
+  } else if (compareTimes(entry.ctime, info.mtime) > 0) {
+    inode.setChanged(entry.ctime)
+  }
+  if (isCurrent && entry.atime !== undefined) inode.setAccessed(entry.atime)
+}
+
+/**
+ * What is to be kept of what the inode shows; undefined if nothing is.
+ * @param always also if nothing differs: its name is to be known
+ */
+export function entryOf(inode: Inode, defaults: Defaults, always: boolean): AttributeEntry | undefined {
+  const { attr, file } = inode
+  const type = attr.mode & S_IFMT
+  const ctime: Time = { sec: attr.ctime, nsec: attr.ctimensec }
+  const mtime: Time = { sec: attr.mtime, nsec: attr.mtimensec }
+  const atime: Time = { sec: attr.atime, nsec: attr.atimensec }
+  const isRegular = type === S_IFREG
+  const published = isRegular && file!.dirty === undefined ? file!.info : undefined
+  const keepsTimes = isRegular
+    ? compareTimes(mtime, published?.mtime) !== 0
+    : type !== S_IFDIR || inode.keepsTimes
+  const entry: AttributeEntry = {
+    ctime,
+    mode: attr.mode === (type | standardMode(inode, defaults)) && !isSpecial(attr) ? undefined : attr.mode,
+    uid: attr.uid === defaults.uid ? undefined : attr.uid,
+    gid: attr.gid === defaults.gid ? undefined : attr.gid,
+    mtime: keepsTimes ? mtime : undefined,
+    atime: (keepsTimes || isRegular) && compareTimes(atime, mtime) !== 0 ? atime : undefined,
+    rdev: attr.rdev === 0 ? undefined : attr.rdev,
+    target: inode.target,
+    xattrs: inode.xattrs,
+  }
+  const times = entry.mtime !== undefined || entry.atime !== undefined
+  const version = times && published !== undefined ? versionOf(published) : undefined
+  const differs = Object.values(entry).some(value => value !== undefined && value !== ctime)
+  return differs || always ? { ...entry, version } : undefined
+}
+
+function standardMode(inode: Inode, { fileMode, dirMode }: Defaults): number {
+  return inode.directory === undefined ? fileMode : dirMode
+}
