@@ -174,14 +174,17 @@ export class Files {
     this.#publisher.showDirty(inode)
   }
 
-  /** Makes [offset, end) read as zeros and the file `size` long. */
-  zero(inode: Inode, offset: number, end: number, size: number): void {
-    if (offset >= inode.attr.size && size === inode.attr.size) return
+  /** Makes [offset, end) read as zeros and the file at least `size` long. */
+  zero(inode: Inode, offset: number, end: number, size: number): Awaitable<void> {
+    if (offset >= inode.attr.size && size === inode.attr.size) return undefined
     if (!inode.removed) this.#publisher.usage.requireBytes(size - inode.attr.size)
     const dirty = this.#publisher.dirty(inode)
-    dirty.punch(offset, end)
-    if (size > dirty.size) dirty.truncate(size)
-    this.#publisher.showDirty(inode)
+    const punched = () => {
+      if (size > dirty.size) dirty.truncate(size)
+      this.#publisher.showDirty(inode)
+    }
+    const waiting = dirty.punch(offset, end)
+    return waiting === undefined ? punched() : waiting.then(punched)
   }
 
   /** At every close(2). A reader's close does not publish what a writer is in the middle of. */

@@ -2,7 +2,8 @@
 // they are our own and no conflict, also when the file has been written to since.
 
 import { createHash } from 'node:crypto'
-import type { DirtyFile, Mark } from '../writes/dirty-file.ts'
+import type { DirtyFile } from '../writes/dirty-file.ts'
+import type { Mark } from '../writes/file-map.ts'
 import type { PartSource } from './object-replacement.ts'
 import type { ObjectInfo, Storage } from './storage.ts'
 import { isUncertain, isVersionLost, StorageError } from './storage-error.ts'

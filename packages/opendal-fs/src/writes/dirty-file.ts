@@ -1,13 +1,15 @@
 // A file that has changes which the storage does not have. One object per inode, shared by all its handles: the version that the
-// changes started from, which bytes of it still show, and what was written over it. Holes read as zeros.
+// changes started from, and what was written over it. A file of many scattered changes is kept in whole blocks, so that the map
+// of them stays small in proportion to the bytes.
 
 import type { RequestData } from '@ovfs/fuse-proto'
 import { type Time, timeOf } from '../attributes/time.ts'
 import type { BlockCache, Content } from '../files/block-cache.ts'
 import { Gathered } from '../files/gathered.ts'
+import { Mutex } from '../names/locks.ts'
 import type { EarlyUpload } from './early-upload.ts'
-import { RangeSet } from './range-set.ts'
-import { type StagingBudget, StagingStore } from './staging-store.ts'
+import { FileMap, type Mark } from './file-map.ts'
+import { PAGE, type StagingBudget, StagingStore } from './staging-store.ts'
 
 /** Where a read puts its bytes; the part of a READ reply that this layer needs. */
 export interface FileSink {
@@ -15,48 +17,51 @@ export interface FileSink {
   fill(length: number): number
 }
 
-/** What was cut off or punched since a moment: it does not come back with a version from that moment. */
-export interface Mark {
-  smallest: number
-  readonly holes: RangeSet
-}
+/** What a change takes at least in a file of many ranges, in bytes. */
+const BLOCK = PAGE
+const COPY_STEP = 1 << 20
 
 export class DirtyFile {
   readonly #cache: BlockCache
+  readonly #budget: StagingBudget
   readonly #store: StagingStore
-  readonly #written = new RangeSet()
+  readonly #map: FileMap
   /** The version under the changes; undefined if nothing of it shows. */
   #base: Content | undefined
-  /** Bytes of the base at and after this offset are gone. */
-  #baseEnd: number
-  /** Bytes of the base before that which are gone too. */
-  #holes = new RangeSet()
-  readonly #marks = new Set<Mark>()
-  size: number
   mtime: Time
   /** Counts changes; what was published at a count is all there is if the count still stands. */
   changes = 1
+  /** What is already on its way to the storage. */
+  early: EarlyUpload | undefined
   #detaching: Promise<void> | undefined
+  /** Changes that have to wait for each other, and how many are waiting or under way. */
+  readonly #turns = new Mutex()
+  #inTurn = 0
+  /** Writes under way that take no turns: nothing may be copied below them. */
+  readonly #slow = new Set<Promise<void>>()
   /** Reads and writes under way. */
   #reading = 0
   #writing = 0
+  #countedRanges = 0
   #closed = false
-  /** What of it is already on its way to the storage. */
-  early: EarlyUpload | undefined
 
   /** @param mtime the time that the file keeps until it is changed */
   constructor(cache: BlockCache, budget: StagingBudget, base: Content | undefined, mtime: Time) {
     this.mtime = mtime
     this.#cache = cache
+    this.#budget = budget
     this.#store = new StagingStore(budget)
     this.#base = base
-    this.size = base?.size ?? 0
-    this.#baseEnd = this.size
+    this.#map = new FileMap(base?.size ?? 0)
   }
 
-  /** Bytes from the start that are all written here, with nothing of the base left below or behind them. */
+  get size(): number {
+    return this.#map.size
+  }
+
+  /** Bytes from the start that are all written here, with nothing of the base left anywhere. */
   get front(): number {
-    return this.#baseEnd === 0 && this.#written.has(0) ? this.#written.pieceEnd(0, this.size) : 0
+    return this.#map.front
   }
 
   /** True while a write has been taken that is not yet counted as a change. */
@@ -65,23 +70,36 @@ export class DirtyFile {
   }
 
   write(offset: number, data: RequestData): number | Promise<number> {
-    if (this.#detaching !== undefined) return this.#writeSlowly(offset, data, this.#detaching)
+    if (this.#inTurn > 0 || this.#isCrowded) return this.#writeInTurn(offset, data)
     const { byteLength } = data
     const waiting = this.#store.write(offset, data)
-    return waiting === undefined ? this.#wrote(offset, byteLength) : this.#writeSlowly(offset, data, waiting)
+    return waiting === undefined
+      ? this.#wrote(offset, byteLength)
+      : this.#writeSlowly(offset, byteLength, waiting)
   }
 
-  async #writeSlowly(offset: number, data: RequestData, waiting: Promise<void>): Promise<number> {
+  async #writeSlowly(offset: number, length: number, waiting: Promise<void>): Promise<number> {
+    this.#writing++
+    this.#slow.add(waiting)
+    try {
+      await waiting
+      return this.#wrote(offset, length)
+    } finally {
+      this.#slow.delete(waiting)
+      this.#writing--
+      this.#release()
+    }
+  }
+
+  async #writeInTurn(offset: number, data: RequestData): Promise<number> {
     const { byteLength } = data
     this.#writing++
     try {
-      if (waiting === this.#detaching) {
-        await waiting
+      return await this.#takeTurn(async () => {
+        if (this.#isCrowded) await this.#fillAround(offset, offset + byteLength)
         await this.#store.write(offset, data)
-      } else {
-        await waiting
-      }
-      return this.#wrote(offset, byteLength)
+        return this.#wrote(offset, byteLength)
+      })
     } finally {
       this.#writing--
       this.#release()
@@ -89,42 +107,72 @@ export class DirtyFile {
   }
 
   #wrote(offset: number, length: number): number {
-    this.#written.add(offset, offset + length)
-    if (offset + length > this.size) this.size = offset + length
-    this.early?.changed(offset)
-    this.touch()
+    this.#map.wrote(offset, offset + length)
+    this.#changed(offset)
     return length
   }
 
-  truncate(size: number): void {
-    this.#written.clip(size)
-    if (size < this.size) this.#store.drop(size, Number.POSITIVE_INFINITY)
-    this.#baseEnd = Math.min(this.#baseEnd, size)
-    for (const mark of this.#marks) mark.smallest = Math.min(mark.smallest, size)
-    this.size = size
-    this.early?.changed(size)
+  #changed(from: number): void {
+    this.#countRanges()
+    this.early?.changed(from)
     this.touch()
   }
 
-  /** Makes [start, end), within the size or not, read as zeros, and gives back what memory it took. The size stays. */
-  punch(start: number, end: number): void {
+  truncate(size: number): void {
+    const isCut = size < this.size
+    this.#map.truncate(size)
+    if (isCut) this.#store.drop(size, Number.POSITIVE_INFINITY)
+    this.#changed(size)
+  }
+
+  /**
+   * Makes [start, end), within the size or not, read as zeros, and gives back what memory it took. The size stays. A promise only
+   * if it has to wait for a disk or the storage.
+   */
+  punch(start: number, end: number): undefined | Promise<void> {
+    const last = Math.min(end, this.size)
+    if (start >= last) return undefined
+    if (this.#inTurn > 0 || this.#isCrowded) return this.#punchInTurn(start, last)
+    this.#punched(start, last)
+    return undefined
+  }
+
+  async #punchInTurn(start: number, end: number): Promise<void> {
+    this.#writing++
+    try {
+      await this.#takeTurn(() =>
+        this.#isCrowded ? this.#punchBlocks(start, end) : this.#punched(start, end),
+      )
+    } finally {
+      this.#writing--
+      this.#release()
+    }
+  }
+
+  #punched(start: number, end: number): void {
     const last = Math.min(end, this.size)
     if (start >= last) return
-    this.#written.remove(start, last)
+    this.#map.punch(start, last)
     this.#store.drop(start, last)
-    for (const { holes } of this.#marks) holes.add(start, last)
-    if (start < this.#baseEnd) this.#holes.add(start, Math.min(last, this.#baseEnd))
-    this.early?.changed(start)
-    this.touch()
+    this.#changed(start)
   }
 
-  /** The first byte of data at or after `offset`, or of a hole: the end of the file counts as one. Undefined if there is none. */
-  seek(offset: number, wanted: 'data' | 'hole'): number | undefined {
-    if (offset >= this.size) return undefined
-    for (let at = offset; at < this.size; at = this.#pieceEnd(at, this.size)) {
-      if ((this.#placeOf(at) === 'hole') === (wanted === 'hole')) return at
+  /** Whole blocks become holes; for parts of blocks zeros are written. */
+  async #punchBlocks(start: number, end: number): Promise<void> {
+    const first = Math.min(end, Math.ceil(start / BLOCK) * BLOCK)
+    const after = Math.max(first, Math.floor(end / BLOCK) * BLOCK)
+    this.#punched(first, after)
+    for (const [from, to] of [
+      [start, first],
+      [after, end],
+    ] as const) {
+      const last = Math.min(to, this.size)
+      if (from >= last) continue
+      await this.#fillAround(from, last)
+      await this.#store.put(from, new Uint8Array(last - from))
+      this.#map.wrote(from, Math.min(last, this.size))
+      this.#changed(from)
     }
-    return wanted === 'hole' ? this.size : undefined
   }
 
   /** The file counts as changed now, even if no byte is. */
@@ -133,12 +181,95 @@ export class DirtyFile {
     this.changes++
   }
 
+  // Ranges
+
+  seek(offset: number, wanted: 'data' | 'hole'): number | undefined {
+    return this.#map.seek(offset, wanted)
+  }
+
+  pieces(): ReturnType<FileMap['pieces']> {
+    return this.#map.pieces()
+  }
+
+  get #isCrowded(): boolean {
+    return this.#budget.isCrowded(this.#map.ranges)
+  }
+
+  #countRanges(): void {
+    const { ranges } = this.#map
+    this.#budget.ranges += ranges - this.#countedRanges
+    this.#countedRanges = ranges
+  }
+
+  /** Runs `task` with no other change of bytes under way, but for cuts and holes. */
+  async #takeTurn<T>(task: () => T | Promise<T>): Promise<T> {
+    this.#inTurn++
+    try {
+      return await this.#turns.run(async () => {
+        await Promise.allSettled(this.#slow)
+        return task()
+      })
+    } finally {
+      this.#inTurn--
+    }
+  }
+
+  /** Writes here what shows around [start, end) in the blocks at its ends, so that the blocks are one range each. */
+  async #fillAround(start: number, end: number): Promise<void> {
+    await this.#copy(Math.floor(start / BLOCK) * BLOCK, start)
+    await this.#copy(end, Math.ceil(end / BLOCK) * BLOCK)
+  }
+
+  /** Copies what shows in [start, end) into the staging store, zeros too. */
+  async #copy(start: number, end: number): Promise<void> {
+    for (let at = start; at < Math.min(end, this.size); ) {
+      const pieceEnd = this.#map.pieceEnd(at, Math.min(end, this.size, at + COPY_STEP))
+      const place = this.#map.placeOf(at)
+      if (place !== 'written') await this.#copyPiece(at, pieceEnd, place)
+      at = pieceEnd
+    }
+  }
+
+  async #copyPiece(start: number, end: number, place: 'base' | 'hole'): Promise<void> {
+    const copy = new Gathered(end - start)
+    const mark = this.#map.mark()
+    try {
+      if (place === 'base') await this.#cache.read(this.#base!, start, end, copy)
+      await this.#store.put(start, copy.bytes)
+      this.#map.copied(start, end, place, mark)
+    } finally {
+      this.#map.release(mark)
+    }
+    this.#countRanges()
+  }
+
+  /** Copies what shows of the base into the staging store: the base is about to vanish from the storage. Writes wait. */
+  detach(): Promise<void> {
+    this.#detaching ??= this.#takeTurn(() => this.#copyBase()).finally(() => {
+      this.#detaching = undefined
+    })
+    return this.#detaching
+  }
+
+  async #copyBase(): Promise<void> {
+    for (let at = 0; at < this.#map.baseEnd; ) {
+      const pieceEnd = this.#map.pieceEnd(at, Math.min(this.#map.baseEnd, at + COPY_STEP))
+      if (this.#map.placeOf(at) === 'base') await this.#copyPiece(at, pieceEnd, 'base')
+      at = pieceEnd
+    }
+    this.#base = undefined
+    this.#map.dropBase()
+    this.#countRanges()
+  }
+
+  // Reading
+
   /** Writes [offset, end), within the size, to `out`; a promise only if it has to wait for a disk or the storage. */
   read(offset: number, end: number, out: FileSink): undefined | Promise<void> {
     let at = offset
     while (at < end) {
-      const pieceEnd = this.#pieceEnd(at, end)
-      const place = this.#placeOf(at)
+      const pieceEnd = this.#map.pieceEnd(at, end)
+      const place = this.#map.placeOf(at)
       if (place === 'written') {
         if (!this.#store.readNow(at, pieceEnd, out)) return this.#readSlowly(at, end, out)
       } else if (place === 'base') {
@@ -156,8 +287,8 @@ export class DirtyFile {
     try {
       // What is written, cut or published meanwhile may show in the pieces that are not yet copied, as in any file.
       for (let at = from; at < end; ) {
-        const pieceEnd = this.#pieceEnd(at, end)
-        const place = this.#placeOf(at)
+        const pieceEnd = this.#map.pieceEnd(at, end)
+        const place = this.#map.placeOf(at)
         if (place === 'written') await this.#store.read(at, pieceEnd, out)
         else if (place === 'base') await this.#cache.read(this.#base!, at, pieceEnd, out)
         else out.fill(pieceEnd - at)
@@ -166,86 +297,6 @@ export class DirtyFile {
     } finally {
       this.#reading--
       this.#release()
-    }
-  }
-
-  /** The end of the piece at `at` that comes from one place. */
-  #pieceEnd(at: number, end: number): number {
-    const pieceEnd = this.#written.pieceEnd(at, end)
-    return at < this.#baseEnd ? this.#holes.pieceEnd(at, Math.min(pieceEnd, this.#baseEnd)) : pieceEnd
-  }
-
-  #placeOf(at: number): 'written' | 'base' | 'hole' {
-    if (this.#written.has(at)) return 'written'
-    return at < this.#baseEnd && !this.#holes.has(at) ? 'base' : 'hole'
-  }
-
-  /** Copies what shows of the base into the staging store: the base is about to vanish from the storage. Writes wait. */
-  detach(): Promise<void> {
-    this.#detaching ??= this.#copyBase().finally(() => {
-      this.#detaching = undefined
-    })
-    return this.#detaching
-  }
-
-  async #copyBase(): Promise<void> {
-    const step = 1 << 20
-    for (let at = 0; at < this.#baseEnd; ) {
-      const pieceEnd = Math.min(this.#pieceEnd(at, this.#baseEnd), at + step)
-      if (this.#placeOf(at) === 'base') {
-        const copy = new Gathered(pieceEnd - at)
-        await this.#cache.read(this.#base!, at, pieceEnd, copy)
-        await this.#store.put(at, copy.bytes)
-        this.#copied(at, pieceEnd)
-      }
-      at = pieceEnd
-    }
-    this.#base = undefined
-    this.#baseEnd = 0
-    this.#holes.clear()
-  }
-
-  /** The store has [start, end) of the base: what of it was not cut or punched meanwhile. */
-  #copied(start: number, end: number): void {
-    for (let at = start; at < end; ) {
-      const pieceEnd = this.#pieceEnd(at, end)
-      if (this.#placeOf(at) === 'base') this.#written.add(at, pieceEnd)
-      at = pieceEnd
-    }
-  }
-
-  /** To be called before bytes are gathered that may become the base; to be given back to `release`. */
-  mark(): Mark {
-    const mark = { smallest: this.size, holes: new RangeSet() }
-    this.#marks.add(mark)
-    return mark
-  }
-
-  release(mark: Mark): void {
-    this.#marks.delete(mark)
-  }
-
-  /** The storage now has `published`, gathered since `mark`: it is the version under the changes that came since. */
-  rebase(published: Content, mark: Mark): void {
-    this.#base = published
-    this.#baseEnd = Math.min(published.size, mark.smallest)
-    this.#holes = mark.holes
-    this.#holes.clip(this.#baseEnd)
-    this.release(mark)
-  }
-
-  /** Writes what of the base's [start, end) memory has, from `start` on: the storage may have lost it. */
-  salvageBase(start: number, end: number, out: FileSink): boolean {
-    return this.#base !== undefined && this.#cache.readNow(this.#base, start, end, out)
-  }
-
-  /** Where the bytes come from, in order: written here, or shown of the base. What is left out is zeros. */
-  *pieces(): Generator<readonly [start: number, end: number, from: 'written' | 'base']> {
-    for (let at = 0; at < this.size; ) {
-      const end = this.#pieceEnd(at, this.size)
-      const place = this.#placeOf(at)
-      if (place !== 'hole') yield [at, end, place]
-      at = end
     }
   }
 
@@ -259,6 +310,29 @@ export class DirtyFile {
     }
   }
 
+  /** Writes what of the base's [start, end) memory has, from `start` on: the storage may have lost it. */
+  salvageBase(start: number, end: number, out: FileSink): boolean {
+    return this.#base !== undefined && this.#cache.readNow(this.#base, start, end, out)
+  }
+
+  // Publication
+
+  /** To be called before bytes are gathered that may become the base; to be given back to `release`. */
+  mark(): Mark {
+    return this.#map.mark()
+  }
+
+  release(mark: Mark): void {
+    this.#map.release(mark)
+  }
+
+  /** The storage now has `published`, gathered since `mark`: it is the version under the changes that came since. */
+  rebase(published: Content, mark: Mark): void {
+    this.#base = published
+    this.#map.rebase(published.size, mark)
+    this.#countRanges()
+  }
+
   /** Gives memory and disk back, once the reads and writes under way are done. */
   close(): void {
     this.#closed = true
@@ -267,6 +341,9 @@ export class DirtyFile {
   }
 
   #release(): void {
-    if (this.#closed && this.#reading === 0 && this.#writing === 0) this.#store.close()
+    if (!this.#closed || this.#reading > 0 || this.#writing > 0) return
+    this.#store.close()
+    this.#budget.ranges -= this.#countedRanges
+    this.#countedRanges = 0
   }
 }

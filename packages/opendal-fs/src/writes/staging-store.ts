@@ -10,9 +10,12 @@ import { Errno, type ErrnoName, FsError, type RequestData } from '@ovfs/fuse-pro
 import type { ByteSink } from '../files/block-cache.ts'
 import { OwnData } from '../files/gathered.ts'
 
-const PAGE = 64 << 10
+/** The unit of memory, in bytes. */
+export const PAGE = 64 << 10
 const BUFFER = 1 << 20
 const SPARE_BUFFERS = 8
+/** Some 8 MB of memory. */
+const MOST_RANGES = 1 << 18
 
 /** Memory for unpublished bytes, shared by all files. */
 export class StagingBudget {
@@ -22,6 +25,9 @@ export class StagingBudget {
   /** Bytes of memory and of disk that are taken. */
   used = 0
   diskUsed = 0
+  /** Ranges in the maps of all files. */
+  ranges = 0
+  readonly #mostRanges: number
   /** Buffers for bytes on their way to or from a file, kept for the next one. */
   readonly #spare: Uint8Array[] = []
 
@@ -29,11 +35,23 @@ export class StagingBudget {
    * @param limit bytes of memory
    * @param diskLimit bytes of disk
    * @param directory where the files are made that take what memory cannot
+   * @param mostRanges of all files together that are kept as they are; of one file a sixteenth
    */
-  constructor(limit: number, diskLimit = Number.POSITIVE_INFINITY, directory = tmpdir()) {
+  constructor(
+    limit: number,
+    diskLimit = Number.POSITIVE_INFINITY,
+    directory = tmpdir(),
+    mostRanges = MOST_RANGES,
+  ) {
     this.limit = limit
     this.diskLimit = diskLimit
     this.directory = directory
+    this.#mostRanges = mostRanges
+  }
+
+  /** True if a file that has so many ranges must not take more than its bytes need. */
+  isCrowded(ranges: number): boolean {
+    return this.ranges >= this.#mostRanges || ranges >= this.#mostRanges / 16
   }
 
   /** Runs `task` with `length` bytes of memory, whose content is undefined and which it must not keep. */
@@ -55,6 +73,9 @@ export class StagingStore {
   /** The pieces of the file, of the size of a buffer each, that take room on the disk. */
   readonly #pieces = new Set<number>()
   #busy = 0
+  /** Everything in the file from here on means nothing and is to be cut off. */
+  #garbage = Number.POSITIVE_INFINITY
+  #cutting: Promise<void> | undefined
   #closed = false
 
   constructor(budget: StagingBudget) {
@@ -125,16 +146,44 @@ export class StagingStore {
     })
   }
 
-  /** The bytes of [start, end) mean nothing any more: gives back the memory of whole pages. */
+  /**
+   * The bytes of [start, end) mean nothing any more: gives back the memory of whole pages, and of a file what lies behind `start`
+   * if `end` is infinite. Node cannot punch holes: until the file is closed, what is dropped in the middle takes its room.
+   */
   drop(start: number, end: number): void {
-    if (!this.inMemory) return
-    const pages = this.#pages!
+    if (this.#pages === undefined || this.#spilling !== undefined) {
+      if (end === Number.POSITIVE_INFINITY) this.#garbage = Math.min(this.#garbage, start)
+      this.#cutOff()
+      return
+    }
+    const pages = this.#pages
     const first = Math.ceil(start / PAGE)
     const after = Math.floor(end / PAGE)
     const dropped = after - first < pages.size ? integers(first, after) : [...pages.keys()]
     for (const index of dropped) {
       if (index >= first && index < after && pages.delete(index)) this.#budget.used -= PAGE
     }
+  }
+
+  /** Once nothing is under way: a write that was begun before the cut must not end after it. */
+  #cutOff(): void {
+    const file = this.#file
+    if (file === undefined || this.#busy > 0 || this.#closed || this.#garbage === Number.POSITIVE_INFINITY)
+      return
+    const end = this.#garbage
+    this.#garbage = Number.POSITIVE_INFINITY
+    this.#busy++
+    this.#cutting = file
+      .truncate(end)
+      .then(
+        () => this.#freeDisk(Math.ceil(end / BUFFER)),
+        // The room stays taken, and counted, until the file is closed.
+        () => undefined,
+      )
+      .finally(() => {
+        this.#cutting = undefined
+        this.#ended()
+      })
   }
 
   /** Gives back memory and disk, once what is under way is done. */
@@ -162,25 +211,35 @@ export class StagingStore {
   }
 
   #writeFile(offset: number, bytes: Uint8Array): Promise<void> {
+    const end = offset + bytes.byteLength
     return this.#withFile(async file => {
       this.#reserveDisk(offset, bytes.byteLength)
       for (let done = 0; done < bytes.byteLength; ) {
         const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, offset + done)
         done += bytesWritten
       }
+      // Also if the file was cut while they were on their way: they came after that.
+      this.#garbage = Math.max(this.#garbage, end)
     })
   }
 
   async #withFile(task: (file: FileHandle) => Promise<void>): Promise<void> {
     this.#busy++
     try {
-      await task(this.#file ?? (await this.#spill()))
+      const file = this.#file ?? (await this.#spill())
+      await this.#cutting
+      await task(file)
     } catch (error) {
       throw toFsError(error)
     } finally {
-      this.#busy--
-      if (this.#closed) this.#closeFile()
+      this.#ended()
     }
+  }
+
+  #ended(): void {
+    this.#busy--
+    if (this.#closed) this.#closeFile()
+    else this.#cutOff()
   }
 
   /** Moves the pages to a file; until it is done they can still be read, and writes wait. */
@@ -227,9 +286,11 @@ export class StagingStore {
     }
   }
 
-  #freeDisk(): void {
-    this.#budget.diskUsed -= this.#pieces.size * BUFFER
-    this.#pieces.clear()
+  /** @param first of the pieces that are free; all if it is not given */
+  #freeDisk(first = 0): void {
+    for (const piece of this.#pieces) {
+      if (piece >= first && this.#pieces.delete(piece)) this.#budget.diskUsed -= BUFFER
+    }
   }
 
   #freePages(): void {
