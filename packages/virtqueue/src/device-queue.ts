@@ -128,7 +128,8 @@ export class DeviceQueue implements ChainOwner {
   /**
    * Hands every available chain to `handle`, until the ring is empty or `budget` chains were taken, then notifies the
    * driver if it asked for that. Returns true if more may be waiting: call again, soon, because the driver has not been
-   * asked to kick. A call when there is nothing to do is cheap. Calls from within `handle` do nothing.
+   * asked to kick. A call when there is nothing to do is cheap. Calls from within `handle` do nothing. Throws what `handle`
+   * throws; its chain goes back with nothing written.
    */
   drain(handle: (chain: Chain) => void, budget: number = DEFAULT_BUDGET): boolean {
     if (this.#draining || !this.#isReady()) return false
@@ -318,7 +319,13 @@ export class DeviceQueue implements ChainOwner {
       }
       chain.inFlight = true
       this.#inFlight++
-      handle(chain)
+      try {
+        handle(chain)
+      } catch (error) {
+        // Nobody else will: whoever stops the queue would wait for it without end.
+        if (chain.inFlight) chain.complete(0)
+        throw error
+      }
       if (this.#stopping || !this.#isReady()) return false
     }
     return true

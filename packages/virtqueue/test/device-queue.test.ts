@@ -216,6 +216,17 @@ describe('a handler', () => {
     expect(raw.usedIndex).toBe(2)
   })
 
+  it('that throws before it completes its chain gives it back with nothing written, and stopping does not wait', async () => {
+    const { device, raw } = rawRig()
+    offerAll(raw, 0, 1)
+    const failing = () => {
+      throw new Error('handler')
+    }
+    expect(() => device.drain(failing)).toThrow('handler')
+    expect([device.inFlight, raw.usedIndex, raw.usedElement(0)]).toEqual([0, 1, { id: 0, length: 0 }])
+    expect(device.stop()).toBe(1)
+  })
+
   it('that drains again takes nothing', () => {
     const { device, raw } = rawRig()
     offerAll(raw, 0, 1)
