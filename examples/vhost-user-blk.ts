@@ -3,9 +3,8 @@
 //   node examples/dist/vhost-user-blk.js SOCKET s3 disks/1.img bucket=b region=us-east-1
 //   qemu-system-x86_64 ... -chardev socket,id=disk,path=SOCKET -device vhost-user-blk-pci,chardev=disk
 
-import { type Chain, copyFromSpans, copyToSpans } from '@ovfs/virtqueue'
+import { type Chain, copyFromSpans, copyToSpans, VirtioDevice } from '@ovfs/virtio-device'
 import { type BlockStore, openStore } from './block-store.ts'
-import { RingDevice } from './ring-device.ts'
 import { serve } from './serve.ts'
 
 const SECTOR = 512
@@ -116,5 +115,10 @@ const disk = new Disk(store)
 const config = configOf(store.size)
 await serve(
   socketPath,
-  new RingDevice({ queueCount: QUEUES, features: FEATURES, config, handle: disk.handle }),
+  new VirtioDevice({
+    queueCount: QUEUES,
+    features: FEATURES,
+    config: { read: () => config },
+    handlerOf: () => disk.handle,
+  }),
 )

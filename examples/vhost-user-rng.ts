@@ -3,8 +3,7 @@
 //   qemu-system-x86_64 ... -chardev socket,id=rng,path=SOCKET -device vhost-user-rng-pci,chardev=rng
 
 import { randomFillSync } from 'node:crypto'
-import { type Chain, copyToSpans } from '@ovfs/virtqueue'
-import { RingDevice } from './ring-device.ts'
+import { type Chain, copyToSpans, VirtioDevice } from '@ovfs/virtio-device'
 import { serve } from './serve.ts'
 
 /** A guest that asks for more at once gets this much, and asks again. */
@@ -20,4 +19,4 @@ function fill(chain: Chain): void {
 
 const [socketPath] = process.argv.slice(2)
 if (socketPath === undefined) throw new Error('usage: vhost-user-rng SOCKET')
-await serve(socketPath, new RingDevice({ queueCount: 1, handle: fill }))
+await serve(socketPath, new VirtioDevice({ queueCount: 1, handlerOf: () => fill }))
