@@ -6,7 +6,7 @@ import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import { ensureGuest, ensureTestPrograms } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
-import { ensureMigrationQemu } from './migration-qemu.mjs'
+import { ensureMigrationQemu, ensureRustVirtiofsd } from './newer-debian.mjs'
 import { end, Missing, note } from './step.mjs'
 import { ensureInstalled, ensureNode } from './workspace.mjs'
 
@@ -18,6 +18,7 @@ export function prepare({ guest = false, tests = false }) {
     ensureTestPrograms()
     ensureGuestImage()
     ensureOrNote(ensureMigrationQemu)
+    ensureOrNote(ensureRustVirtiofsd)
   }
   ensureInstalled()
 }

@@ -1,4 +1,4 @@
-// The daemons that the same tests run against: ours, in this process, and Debian's virtiofsd, which is not ours.
+// The daemons that the same tests run against: ours, in this process, and two that are not ours.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { OpendalFs, type OpendalFsOptions } from '@ovfs/opendal-fs'
 import { VirtioFs } from '@ovfs/virtio-fs'
 import { Operator } from 'opendal'
-import { startVirtiofsd } from '../harness/virtiofsd.ts'
+import { startRustVirtiofsd, startVirtiofsd, type Virtiofsd } from '../harness/virtiofsd.ts'
 
 export interface Daemon {
   readonly name: string
@@ -47,12 +47,21 @@ export async function ovfsInProcess(
   }
 }
 
-/** Debian's C virtiofsd over a new folder. */
-export async function foreignVirtiofsd(): Promise<Daemon> {
+/** The C virtiofsd over a new folder. */
+export function foreignVirtiofsd(): Promise<Daemon> {
+  return foreign('virtiofsd', startVirtiofsd)
+}
+
+/** The virtiofsd written in Rust, over a new folder. */
+export function foreignRustVirtiofsd(): Promise<Daemon> {
+  return foreign('virtiofsd in Rust', startRustVirtiofsd)
+}
+
+async function foreign(name: string, start: (folder: string) => Promise<Virtiofsd>): Promise<Daemon> {
   const folder = await mkdtemp(join(tmpdir(), 'ovfs-foreign-'))
-  const daemon = await startVirtiofsd(folder)
+  const daemon = await start(folder)
   return {
-    name: 'virtiofsd',
+    name,
     socketPath: daemon.socketPath,
     async stop() {
       await daemon.stop()

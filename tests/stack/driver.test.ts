@@ -1,4 +1,5 @@
-// Our front-end and driver against whole daemons, without a guest: the same requests to Debian's virtiofsd and to ours.
+// Our front-end and driver against whole daemons, without a guest: the same requests to the virtiofsd written in C, to the one
+// written in Rust, and to ours.
 
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -7,7 +8,8 @@ import { join } from 'node:path'
 import { Errno, FsError, type FuseClient, ROOT_NODE } from '@ovfs/fuse-proto'
 import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, foreignVirtiofsd, ovfsInProcess } from './daemons.ts'
+import { missingForRustVirtiofsd, missingForVirtiofsd } from '../harness/virtiofsd.ts'
+import { type Daemon, foreignRustVirtiofsd, foreignVirtiofsd, ovfsInProcess } from './daemons.ts'
 
 const errnoOf = async (call: Promise<unknown>): Promise<number> => {
   try {
@@ -31,11 +33,23 @@ async function ovfsOnFolder(): Promise<Daemon> {
   }
 }
 
-describe.each([
-  ['virtiofsd', foreignVirtiofsd],
+const DAEMONS: readonly [name: string, start: () => Promise<Daemon>, missing?: string | undefined][] = [
+  ['virtiofsd', foreignVirtiofsd, missingForVirtiofsd()],
+  ['virtiofsd in Rust', foreignRustVirtiofsd, missingForRustVirtiofsd()],
   ['ovfs on memory', () => ovfsInProcess('memory', {})],
   ['ovfs on a folder', ovfsOnFolder],
-])('the driver and %s', (_name, start) => {
+]
+
+for (const [name, start, missing] of DAEMONS) {
+  describe.skipIf(missing !== undefined)(
+    `the driver and ${name}${missing ? `: needs ${missing}` : ''}`,
+    () => {
+      tests(start)
+    },
+  )
+}
+
+function tests(start: () => Promise<Daemon>): void {
   let daemon: Daemon
   let driver: VirtioFsDriver
   let client: FuseClient
@@ -140,4 +154,4 @@ describe.each([
     expect(bfree).toBeLessThanOrEqual(blocks)
     expect(namelen).toBe(255)
   })
-})
+}
