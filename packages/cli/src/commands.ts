@@ -84,6 +84,10 @@ const SERVE_OPTIONS = {
     default: 'sidecar',
     summary: 'what keeps modes, owners, times, links: an object per folder (sidecar), none',
   },
+  'user-metadata': {
+    kind: 'flag',
+    summary: 'show what s3fs, gcsfuse and rclone keep of a file; costs a request for each',
+  },
   'attr-ttl': {
     kind: 'value',
     value: 'TIME',
@@ -187,6 +191,7 @@ export const serveCommand = define({
         'file-mode',
         'dir-mode',
         'attrs',
+        'user-metadata',
         'attr-ttl',
         'entry-ttl',
         'cache-size',

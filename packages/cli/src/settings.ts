@@ -33,6 +33,7 @@ export interface FileSettings {
   readonly fileMode: number
   readonly dirMode: number
   readonly attrs: 'sidecar' | 'none'
+  readonly userMetadata: boolean
   readonly attrTtlMs: number
   readonly entryTtlMs: number
   readonly cacheBytes: number
@@ -76,6 +77,7 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
       fileMode: values['file-mode'],
       dirMode: values['dir-mode'],
       attrs: values.attrs,
+      userMetadata: values['user-metadata'],
       attrTtlMs: values['attr-ttl'],
       entryTtlMs: values['entry-ttl'],
       cacheBytes: values['cache-size'],

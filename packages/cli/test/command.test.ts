@@ -37,6 +37,7 @@ describe('the command line of serve', () => {
         fileMode: 0o644,
         dirMode: 0o755,
         attrs: 'sidecar',
+        userMetadata: false,
         attrTtlMs: 1000,
         entryTtlMs: 1000,
         cacheBytes: 2 ** 28,

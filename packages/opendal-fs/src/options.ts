@@ -20,6 +20,11 @@ export interface OpendalFsOptions {
    * the files of each directory, or not at all. Changing what is not kept is refused. Default `sidecar`.
    */
   readonly attrs?: 'sidecar' | 'none'
+  /**
+   * Show modes, owners, times and links that s3fs, gcsfuse and rclone keep in the user metadata of objects. Listings lack it: it
+   * takes a request for each file. Default false.
+   */
+  readonly userMetadata?: boolean
   /** How long attributes may be trusted, in milliseconds: changes made elsewhere show after that. Default 1000. */
   readonly attrTtlMs?: number
   /** How long a name and a listing may be trusted; default 1000. */
@@ -75,6 +80,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     fileMode: (options.fileMode ?? 0o644) & 0o7777,
     dirMode: (options.dirMode ?? 0o755) & 0o7777,
     attrs: options.attrs ?? 'sidecar',
+    userMetadata: options.userMetadata ?? false,
     attrTtlMs: Math.trunc(options.attrTtlMs ?? 1000),
     entryTtlMs: Math.trunc(options.entryTtlMs ?? 1000),
     negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),

@@ -109,11 +109,7 @@ export class Attributes {
 
   /** Brings an inode up to date with what the storage said and the sidecar keeps. */
   show(inode: Inode, info: ObjectInfo): void {
-    if (!this.kept) {
-      if (info.mtime !== undefined) inode.setTime(info.mtime)
-      return
-    }
-    const place = this.#place(inode)
+    const place = this.kept ? this.#place(inode) : undefined
     showEntry(inode, info, place?.sidecar.get(place.segment), this.#settings)
   }
 

@@ -2,7 +2,7 @@
 // and times only for the version of the object that they belong to.
 
 import { encodedLength } from '@ovfs/fuse-proto'
-import { type Inode, S_IFDIR, S_IFMT, S_IFREG } from '../names/inode.ts'
+import { type Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../names/inode.ts'
 import type { Settings } from '../options.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import { type AttributeEntry, isSpecial, versionOf } from './attribute-entry.ts'
@@ -11,6 +11,7 @@ import { compareTimes, type Time } from './time.ts'
 type Defaults = Pick<Settings, 'uid' | 'gid' | 'fileMode' | 'dirMode'>
 
 const PERMISSIONS = 0o7777
+const LINK_MODE = S_IFLNK | 0o777
 
 /** True if the mode and the owner are those that the options give. */
 export function isStandard({ attr, directory }: Inode, { uid, gid, fileMode, dirMode }: Defaults): boolean {
@@ -30,13 +31,17 @@ export function showEntry(
   const type = info.kind === 'directory' ? S_IFDIR : info.kind === 'file' ? S_IFREG : info.mode! & S_IFMT
   // Somebody else may have put an object of another type there.
   const entry = found !== undefined && ((found.mode ?? type) & S_IFMT) === type ? found : undefined
-  attr.mode = entry?.mode ?? type | standardMode(inode, defaults)
-  attr.uid = entry?.uid ?? defaults.uid
-  attr.gid = entry?.gid ?? defaults.gid
+  const { given } = info
+  inode.given = given
+  attr.mode = entry?.mode ?? info.mode ?? type | (given?.mode ?? standardMode(inode, defaults))
+  attr.uid = entry?.uid ?? given?.uid ?? defaults.uid
+  attr.gid = entry?.gid ?? given?.gid ?? defaults.gid
   attr.rdev = entry?.rdev ?? 0
-  inode.target = entry?.target
+  inode.target = entry?.target ?? info.target
   inode.setXattrs(entry?.xattrs)
   inode.keepsTimes = inode.file === undefined && entry?.mtime !== undefined
+  if (given?.mtime !== undefined) inode.setModifiedAt(given.mtime)
+  if (given?.atime !== undefined) inode.setAccessed(given.atime)
   if (entry !== undefined) showTimes(inode, entry, info)
   if (info.kind === 'special') inode.setSize(encodedLength(inode.target ?? ''))
 }
@@ -62,20 +67,26 @@ export function entryOf(inode: Inode, defaults: Defaults, always: boolean): Attr
   const ctime: Time = { sec: attr.ctime, nsec: attr.ctimensec }
   const mtime: Time = { sec: attr.mtime, nsec: attr.mtimensec }
   const atime: Time = { sec: attr.atime, nsec: attr.atimensec }
-  const isRegular = type === S_IFREG
-  const published = isRegular && file!.dirty === undefined ? file!.info : undefined
-  const keepsTimes = isRegular
-    ? compareTimes(mtime, published?.mtime) !== 0
+  // Links too may have one, where user metadata makes them.
+  const hasObject = type === S_IFREG || file?.info !== undefined
+  const published = hasObject && file!.dirty === undefined ? file!.info : undefined
+  // Without changes the present version counts, with them the one that they are made to.
+  const given = published === undefined ? inode.given : published.given
+  const keepsTimes = hasObject
+    ? compareTimes(mtime, given?.mtime ?? published?.mtime) !== 0
     : type !== S_IFDIR || inode.keepsTimes
+  // An entry without a mode does not make a link or a device of its name.
+  const hasMode = hasObject || !isSpecial(attr)
+  const usual = type === S_IFLNK ? LINK_MODE : type | (given?.mode ?? standardMode(inode, defaults))
   const entry: AttributeEntry = {
     ctime,
-    mode: attr.mode === (type | standardMode(inode, defaults)) && !isSpecial(attr) ? undefined : attr.mode,
-    uid: attr.uid === defaults.uid ? undefined : attr.uid,
-    gid: attr.gid === defaults.gid ? undefined : attr.gid,
+    mode: attr.mode === usual && hasMode ? undefined : attr.mode,
+    uid: attr.uid === (given?.uid ?? defaults.uid) ? undefined : attr.uid,
+    gid: attr.gid === (given?.gid ?? defaults.gid) ? undefined : attr.gid,
     mtime: keepsTimes ? mtime : undefined,
-    atime: (keepsTimes || isRegular) && compareTimes(atime, mtime) !== 0 ? atime : undefined,
+    atime: (keepsTimes || hasObject) && compareTimes(atime, mtime) !== 0 ? atime : undefined,
     rdev: attr.rdev === 0 ? undefined : attr.rdev,
-    target: inode.target,
+    target: hasObject ? undefined : inode.target,
     xattrs: inode.xattrs,
   }
   const times = entry.mtime !== undefined || entry.atime !== undefined

@@ -258,7 +258,8 @@ export class Replay {
       }
     }
     if (mine) {
-      await replaceObject(this.#storage, this.#names, key, source, content.size)
+      const { metadata } = info ?? {}
+      await replaceObject(this.#storage, this.#names, key, source, content.size, { metadata })
       this.#published++
     } else {
       const keptAs = join(this.#state.recoveryPath, recoveryName(key))

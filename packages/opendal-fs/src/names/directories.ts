@@ -17,6 +17,7 @@ import { Listing, type ListingEntry } from './listing.ts'
 import { forEachConcurrently } from './locks.ts'
 import type { Tree } from './tree.ts'
 
+const DT_UNKNOWN = 0
 const DT_DIR = 4
 const DT_REG = 8
 const COOKIES_BEFORE_ENTRIES = 2
@@ -170,7 +171,9 @@ export class Directories {
     if (child !== undefined) return out.add(entry.name, child.nodeid, child.attr.mode >> 12, next)
     // The number that the inode will have once the guest looks the name up.
     if (entry.ino === 0) entry.ino = this.#tree.table.reserveId()
-    const type = typeOf(entry)
+    // User metadata may make a link of a file.
+    const isOpen = this.#settings.userMetadata && entry.kind === 'file' && entry.info === undefined
+    const type = isOpen ? DT_UNKNOWN : typeOf(entry)
     return out.add(entry.name, entry.ino, type, next)
   }
 
@@ -222,7 +225,7 @@ export class Directories {
 /** DT_*; unknown if only a lookup can tell. */
 function typeOf({ kind, info }: ListingEntry): number {
   if (kind === 'directory') return DT_DIR
-  return kind === 'file' ? DT_REG : (info?.mode ?? 0) >> 12
+  return kind === 'file' && info?.kind !== 'special' ? DT_REG : (info?.mode ?? 0) >> 12
 }
 
 function isFresh(inode: Inode | undefined, now: number): boolean {

@@ -5,6 +5,7 @@
 import type { NodeId } from '@ovfs/fuse-proto'
 import type { Sidecar } from '../attributes/sidecar.ts'
 import type { Time } from '../attributes/time.ts'
+import type { Given } from '../attributes/user-metadata.ts'
 import type { Content } from '../files/block-cache.ts'
 import type { OpenFile } from '../files/handles.ts'
 import type { SavedFile } from '../journal/saved-files.ts'
@@ -72,6 +73,8 @@ export class Inode {
   /** What a symbolic link points to. */
   target: string | undefined
   xattrs: ReadonlyMap<string, Uint8Array> | undefined
+  /** What the object's user metadata says of it, where that is asked for. */
+  given: Given | undefined
   /** A directory whose times a program has set: they are kept. */
   keepsTimes = false
   readonly file: FileState | undefined
@@ -121,9 +124,14 @@ export class Inode {
 
   /** Its bytes or names were changed, and by that itself. */
   setModified(time: Time): void {
+    this.setModifiedAt(time)
+    this.setChanged(time)
+  }
+
+  /** Its modification time alone. */
+  setModifiedAt(time: Time): void {
     this.attr.mtime = time.sec
     this.attr.mtimensec = time.nsec
-    this.setChanged(time)
   }
 
   setChanged(time: Time): void {

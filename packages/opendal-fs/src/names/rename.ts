@@ -162,7 +162,8 @@ export class Renamer {
     file.info = info
     this.#tree.attributes.record(inode, false)
     if (file.content !== undefined) file.content.etag = info.etag
-    if (file.dirty === undefined) this.#tree.apply(inode, info)
+    if (inode.kind === 'special') inode.attrUntil = 0
+    else if (file.dirty === undefined) this.#tree.apply(inode, info)
   }
 
   async #renameDirectory(

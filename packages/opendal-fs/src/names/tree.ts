@@ -3,13 +3,14 @@
 
 import { type EntryOut, FsError } from '@ovfs/fuse-proto'
 import { Attributes } from '../attributes/attributes.ts'
+import { LONGEST_TARGET, toTarget } from '../attributes/user-metadata.ts'
 import type { CoarseClock } from '../coarse-clock.ts'
 import { type BlockCache, Content } from '../files/block-cache.ts'
 import type { Settings } from '../options.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { statDirectory } from './directory-index.ts'
-import { FOREVER, type Inode, S_IFMT } from './inode.ts'
+import { FOREVER, type Inode, S_IFLNK, S_IFMT } from './inode.ts'
 import type { InodeTable } from './inode-table.ts'
 import type { SharedLock } from './locks.ts'
 
@@ -231,11 +232,13 @@ export class Tree {
     this.#trust(inode)
     this.attributes.show(inode, info)
     const { file } = inode
-    if (file === undefined || info.kind === 'special') return
+    if (file === undefined) return
+    // What has no object has no version either.
+    if (info.kind === 'special' && info.target === undefined) return
     if (file.info !== undefined && !isSameVersion(file.info, info)) this.dropContent(inode)
-    file.info = info
+    file.info = info.kind === 'special' ? { ...info, kind: 'file' } : info
     file.exists = true
-    inode.setSize(info.size)
+    if (info.kind === 'file') inode.setSize(info.size)
   }
 
   /** A name was made to lead to `inode`, here. */
@@ -339,6 +342,18 @@ export class Tree {
   }
 
   async #stat(key: string): Promise<ObjectInfo | undefined> {
+    const info = await this.#statObject(key)
+    if (info?.given?.isLink !== true || info.kind !== 'file') return info
+    const target = info.given.target ?? (await this.#readTarget(key, info))
+    return target === undefined ? info : { ...info, kind: 'special', mode: S_IFLNK | 0o777, target }
+  }
+
+  async #readTarget(key: string, { size, etag }: ObjectInfo): Promise<string | undefined> {
+    if (size > LONGEST_TARGET) return undefined
+    return toTarget(await this.storage.read(key, 0, size, etag))
+  }
+
+  async #statObject(key: string): Promise<ObjectInfo | undefined> {
     const { storage } = this
     if (!this.hasVirtualDirectories) return storage.stat(key)
     // A name may be an object, or only a part of longer keys. Both are asked at once; the object goes first.

@@ -5,6 +5,7 @@
 import { FsError } from '@ovfs/fuse-proto'
 import { type Capability, type Metadata, type Operator, RetryLayer, TimeoutLayer } from 'opendal'
 import { parseTime, type Time } from '../attributes/time.ts'
+import { type Given, givenBy, metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
 import { listIndexed } from '../names/directory-index.ts'
 import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
@@ -30,6 +31,12 @@ export interface ObjectInfo {
   /** The service's name for this version among several that it keeps. */
   readonly version?: string | undefined
   readonly contentType?: string | undefined
+  /** Where it is asked for; listings have none. */
+  readonly metadata?: UserMetadata | undefined
+  /** What that says of the file. */
+  readonly given?: Given | undefined
+  /** Of a symbolic link that lies in an object. */
+  readonly target?: string | undefined
 }
 
 export interface ListedObject {
@@ -46,6 +53,14 @@ export interface WriteCondition {
   readonly etag?: string | undefined
   /** Nothing may be there. */
   readonly absent?: boolean
+  /** What the version that is replaced has; what of it does not depend on the bytes goes along. */
+  readonly metadata?: UserMetadata | undefined
+}
+
+interface Conditions {
+  readonly ifMatch?: string
+  readonly ifNotExists?: boolean
+  readonly userMetadata?: UserMetadata
 }
 
 export interface StorageOptions {
@@ -56,6 +71,8 @@ export interface StorageOptions {
   readonly readOnly: boolean
   /** Where the service cannot list, sidecars tell which names there are. */
   readonly attrs?: 'sidecar' | 'none'
+  /** Ask for user metadata: one request for each file. */
+  readonly userMetadata?: boolean
   /** Told of every failure that is more than an object not being there. */
   readonly onError: (error: Error) => void
 }
@@ -91,6 +108,7 @@ export class Storage {
   readonly #patient: Operator
   readonly #uploader: Operator
   readonly #timeoutMs: number
+  readonly #userMetadata: boolean
   readonly #retries: RetryPolicy
   readonly #onError: (error: Error) => void
   readonly #absences = new Absences()
@@ -109,6 +127,7 @@ export class Storage {
     const uploader = operator.layer(timeLimit(options.timeoutMs + partsMs(this.partBytes(0))))
     this.#uploader = this.scheme === 'fs' ? uploader : uploader.layer(partRetries())
     this.#timeoutMs = options.timeoutMs
+    this.#userMetadata = options.userMetadata ?? false
     this.#retries = this.scheme === 'fs' ? NO_RETRIES : RETRIES
     this.#onError = options.onError
   }
@@ -121,7 +140,7 @@ export class Storage {
         this.#absences.seen(true)
         return undefined
       }
-      const info = toInfo(await this.#ask('stat', key, operator => operator.stat(path)))
+      const info = toInfo(await this.#ask('stat', key, operator => operator.stat(path)), this.#userMetadata)
       this.#absences.seen(false)
       return info
     } catch (error) {
@@ -164,9 +183,11 @@ export class Storage {
   }
 
   /** An unknown condition would be ignored by some services, and refused by others. */
-  #conditions({ etag, absent }: WriteCondition): { ifMatch?: string; ifNotExists?: boolean } {
-    const { writeWithIfMatch, writeWithIfNotExists } = this.capability
+  #conditions({ etag, absent, metadata }: WriteCondition): Conditions {
+    const { writeWithIfMatch, writeWithIfNotExists, writeWithUserMetadata } = this.capability
+    const userMetadata = metadata && writeWithUserMetadata ? metadataFor(metadata) : undefined
     return {
+      ...(userMetadata !== undefined && { userMetadata }),
       ...(etag !== undefined && writeWithIfMatch && { ifMatch: etag }),
       ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
     }
@@ -240,9 +261,10 @@ export class Storage {
       // fs and webdav list the directory itself, object stores its marker.
       if (path === key || path === '/' || !path.startsWith(key)) continue
       const segment = path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length)
-      const info = toInfo(entry.metadata())
-      // Without a time or an etag the listed size is a default, not a size.
-      const known = info.kind === 'file' && (info.mtime !== undefined || info.etag !== undefined)
+      const info = toInfo(entry.metadata(), false)
+      // Without a time or an etag the listed size is a default, not a size. User metadata is never listed.
+      const known =
+        !this.#userMetadata && info.kind === 'file' && (info.mtime !== undefined || info.etag !== undefined)
       listed.push({
         segment,
         kind: path.endsWith('/') ? 'directory' : info.kind,
@@ -356,7 +378,8 @@ function partRetries(): Layer {
   return layer.build()
 }
 
-function toInfo(metadata: Metadata): ObjectInfo {
+function toInfo(metadata: Metadata, withUsers: boolean): ObjectInfo {
+  const users = withUsers ? (metadata.userMetadata ?? undefined) : undefined
   const kind = metadata.isDirectory() ? 'directory' : metadata.isFile() ? 'file' : 'other'
   return {
     kind,
@@ -365,5 +388,7 @@ function toInfo(metadata: Metadata): ObjectInfo {
     etag: metadata.etag ?? undefined,
     version: metadata.version ?? undefined,
     contentType: metadata.contentType ?? undefined,
+    metadata: users,
+    given: users && givenBy(users, kind === 'directory'),
   }
 }

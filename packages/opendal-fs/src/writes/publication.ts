@@ -250,7 +250,7 @@ export class Publisher {
     }
     try {
       if (await early?.finish(size, confirm)) return undefined
-      const condition = { etag: found?.etag, absent: found === undefined }
+      const condition = { etag: found?.etag, absent: found === undefined, metadata: found?.metadata }
       return await replaceObject(storage, names, key, source, size, condition, confirm)
     } catch (error) {
       // Somebody else was faster, or an earlier attempt of our own, whose answer we did not get.

@@ -29,6 +29,8 @@ export class WholeCopies {
       from !== to &&
       from.file!.dirty === undefined &&
       from.file!.info !== undefined &&
+      // It would go along.
+      from.file!.info.metadata === undefined &&
       !to.removed &&
       !to.lost &&
       to.attr.size === 0
