@@ -1,12 +1,23 @@
 // How an example runs: listens on its socket until it is told to stop.
 
-import { BackendServer, type VirtioDevice } from '@ovfs/virtio-device'
+import { BackendServer, ServiceManager, type VirtioDevice } from '@ovfs/virtio-device'
 
-/** Serves front-ends, one after the other, until SIGTERM or SIGINT; then gives back what the device has taken. */
-export function serve(path: string, device: VirtioDevice): Promise<void> {
-  const server = new BackendServer({ path, device, onError: error => console.error(error) })
+/**
+ * Serves front-ends, one after the other, until SIGTERM or SIGINT; then gives back what the device has taken. As a service of
+ * systemd with FileDescriptorStoreMax=, it may be restarted or killed while a virtual machine runs.
+ */
+export async function serve(path: string, device: VirtioDevice): Promise<void> {
+  const store = ServiceManager.fromEnvironment()
+  const server = new BackendServer({
+    path,
+    device,
+    ...(store && { store }),
+    onDisconnect: error => error && console.error(error),
+    onError: error => console.error(error),
+  })
   console.log(`listening on ${path}`)
-  return stopped(() => server.close())
+  await store?.ready()
+  return stopped(() => server.leave())
 }
 
 /** Runs `stop` at the first SIGTERM or SIGINT. */

@@ -5,7 +5,7 @@ import { BackendServer, type BackendServerOptions } from '../src/backend-server.
 import type { DirtyLogArea } from '../src/device.ts'
 import type { VhostUserError } from '../src/errors.ts'
 import { FrontendLog } from '../src/frontend-log.ts'
-import { FrontendSession } from '../src/frontend-session.ts'
+import { FrontendSession, type HandshakeOptions } from '../src/frontend-session.ts'
 import { FLAG_REPLY, FLAG_VERSION, FRONTEND_REQUESTS } from '../src/messages.ts'
 import { Header, u64Payload } from '../src/payloads.ts'
 import { closeFd, NativeBuffer } from '../src/sys/libc.ts'
@@ -62,14 +62,14 @@ interface Scene {
 }
 
 /** A front-end that has shaken hands with a server whose sessions are kept. */
-async function scene(limit?: number): Promise<Scene> {
+async function scene(limit?: number, options: HandshakeOptions = {}): Promise<Scene> {
   const path = `${temporaryFolder()}/socket`
   const store = new InProcessFdStore(limit)
   onTestFinished(() => store.close())
   const first = live(path, store)
   const session = FrontendSession.connect(path)
   onTestFinished(() => session.close())
-  await session.handshake()
+  await session.handshake(options)
   return { path, store, first, session }
 }
 
@@ -112,6 +112,24 @@ describe('the next server', () => {
     const queues = features.then(() => session.request('GET_QUEUE_NUM'))
     live(path, succeed(store))
     expect([await features, await queues]).toEqual([0x1_7400_0000n, 2n])
+  })
+
+  test('gives each message its own descriptors, however many messages wait', async () => {
+    const { path, store, first, session } = await scene(undefined, { protocolFeatures: ['MQ'] })
+    await session.addMemory(guestMemory())
+    await first.server.leave()
+    // Without acknowledgements nothing is waited for: all of these are in the socket when the next server looks.
+    const messages = session.startRing(RING)
+    const next = succeed(store)
+    const second = live(path, next)
+    await messages
+    expect(await session.request('GET_QUEUE_NUM')).toBe(2n)
+    expect(second.errors).toEqual([])
+    expect(second.device.log.at(-1)).toBe('start 1 base 0')
+    expect(next.names.map(name => name.replace(/^vhost-user-\d+-/, ''))).toEqual([
+      ...['record', 'rings', 'connection', 'SET_MEM_TABLE'],
+      ...['SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR'],
+    ])
   })
 
   test('writes to the dirty log that the last one wrote to', async () => {

@@ -63,7 +63,7 @@ export function receive(
 
 /**
  * The same, and everything stays in the socket; the descriptors are further ones for the same files. Without `fds` no
- * descriptor is made.
+ * descriptor is made. If there are none with these bytes, Linux gives the next ones that are in the socket.
  */
 export function peek(
   fd: number,

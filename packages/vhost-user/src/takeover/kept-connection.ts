@@ -7,7 +7,7 @@
 
 import { type Message, type MessageHandlers, readHeader } from '../connection.ts'
 import { VhostUserError } from '../errors.ts'
-import { MAX_PAYLOAD_SIZE } from '../messages.ts'
+import { type AnyRequestRow, FRONTEND_REQUESTS, frontendRequestName, MAX_PAYLOAD_SIZE } from '../messages.ts'
 import { Header } from '../payloads.ts'
 import { ReceivedFds } from '../received-fds.ts'
 import { FdPoll } from '../sys/fd-poll.ts'
@@ -147,36 +147,27 @@ export class KeptConnection {
 
   /** Looks at the next message. If it is all there, carries it out. */
   #read(): void {
-    const fds: number[] = []
-    try {
-      setPeekPosition(this.#fd, 0)
-      // The descriptors of a message come with its first byte (Message Specification), and again with each peek at their part.
-      const have = this.#peek(0, Header.size, fds)
-      if (have === undefined) return
-      const size = have < Header.size ? 0 : readHeader(this.#message.view).size
-      const total = Header.size + size
-      if (have < Header.size || this.#peek(have, total, undefined) !== total) {
-        if (!this.#closed) this.#awaitRest()
-        return
-      }
-      const payload = new DataView(
-        this.#message.bytes.buffer,
-        this.#message.bytes.byteOffset + Header.size,
-        size,
-      )
-      const received = new ReceivedFds(fds.splice(0))
-      const message = { ...readHeader(this.#message.view), payload, fds: received }
-      this.#during(this.#carryOut(message, total).finally(() => received.close()))
-    } finally {
-      for (const fd of fds) closeFd(fd)
+    setPeekPosition(this.#fd, 0)
+    const have = this.#peek(0, Header.size)
+    if (have === undefined) return
+    const size = have < Header.size ? 0 : readHeader(this.#message.view).size
+    const total = Header.size + size
+    if (have < Header.size || this.#peek(have, total) !== total) {
+      if (!this.#closed) this.#awaitRest()
+      return
     }
+    const header = readHeader(this.#message.view)
+    const { buffer, byteOffset } = this.#message.bytes
+    const payload = new DataView(buffer, byteOffset + Header.size, size)
+    const fds = new ReceivedFds(this.#peekFds(mayBring(header.request, payload)))
+    this.#during(this.#carryOut({ ...header, payload, fds }, total).finally(() => fds.close()))
   }
 
   /** Peeks from byte `at` of the message to `end`; how far it came, undefined if there is nothing at all or the stream has ended. */
-  #peek(at: number, end: number, fds: number[] | undefined): number | undefined {
+  #peek(at: number, end: number): number | undefined {
     let have = at
     while (have < end) {
-      const count = peek(this.#fd, this.#message, have, end - have, have === 0 ? fds : undefined)
+      const count = peek(this.#fd, this.#message, have, end - have)
       if (count === 0) {
         const inside = have > 0
         this.#end(inside ? new VhostUserError('PEER_CLOSED', 'the peer left inside a message') : undefined)
@@ -186,6 +177,23 @@ export class KeptConnection {
       have += count
     }
     return have
+  }
+
+  /**
+   * The descriptors of a message that has some: they come with its first byte (Message Specification). Linux would give those
+   * of a later message if this one had none. Ones that do not belong to a message are closed with it, and never made here.
+   */
+  #peekFds(expected: boolean): number[] {
+    const fds: number[] = []
+    if (!expected) return fds
+    setPeekPosition(this.#fd, 0)
+    try {
+      peek(this.#fd, this.#message, 0, 1, fds)
+    } catch (error) {
+      for (const fd of fds) closeFd(fd)
+      throw error
+    }
+    return fds
   }
 
   #awaitRest(): void {
@@ -262,4 +270,16 @@ export class KeptConnection {
 /** The peer has left: reading will come to the end of the stream and say so. */
 function isGone(error: unknown): boolean {
   return error instanceof VhostUserError && (error.errno === 'EPIPE' || error.errno === 'ECONNRESET')
+}
+
+function mayBring(request: number, payload: DataView): boolean {
+  const name = frontendRequestName(request)
+  if (!name) return false
+  const row: AnyRequestRow = FRONTEND_REQUESTS[name]
+  try {
+    return row.fds.count(row.payload.decode(payload))[1] > 0
+  } catch {
+    // What is wrong with the payload is said by whoever carries the message out.
+    return false
+  }
 }
