@@ -22,7 +22,9 @@ const SCRIPT = `
   mkdir -p folder/deep
   seq 1 20000 >folder/numbers
   md5sum <folder/numbers >/tmp/numbers.md5
-  exec 5<folder/numbers 6>>folder/log
+  exec 5<folder/numbers 6>>folder/log 7>removed 8<removed
+  echo kept >&7
+  rm removed
   head -n 1 <&5 >/tmp/first
   echo before >&6
   cd folder/deep
@@ -46,6 +48,7 @@ const SCRIPT = `
   echo here >../file && cat /mnt/ovfs/folder/file
   md5sum </mnt/ovfs/folder/numbers | cmp - /tmp/numbers.md5 && echo same numbers
   cat <&5 | tail -n 1
+  cat <&8
   mv /mnt/ovfs/folder /mnt/ovfs/renamed && pwd -P
 `
 const PRINTED = `working
@@ -55,6 +58,7 @@ after
 here
 same numbers
 20000
+kept
 /mnt/ovfs/renamed/deep
 `
 

@@ -1,6 +1,6 @@
 // A guest's session moves from one daemon to another over the same storage, and goes on without a new INIT.
 
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Errno, FsError, type FuseHandler, FuseServer, ROOT_NODE } from '@ovfs/fuse-proto'
@@ -111,6 +111,62 @@ test('what vanished from the storage on the way is ESTALE, and everything else g
   expect(await contents(target, stays.entry.nodeid, stays.open.fh)).toBe('y')
 })
 
+test('files that were removed while open have their bytes, holes and attributes after the move, and go when they are closed', async () => {
+  const source = await connect(await daemon())
+  const { client } = source
+  await client.init()
+  const written = await client.create(ROOT_NODE, 'written')
+  await client.write(written.entry.nodeid, written.open.fh, 3 << 20, Buffer.from('behind a hole'))
+  await client.unlink(ROOT_NODE, 'written')
+  const stored = await client.create(ROOT_NODE, 'stored')
+  await client.write(stored.entry.nodeid, stored.open.fh, 0, Buffer.from('from the storage'))
+  await client.fsync(stored.entry.nodeid, stored.open.fh)
+  await client.unlink(ROOT_NODE, 'stored')
+  const before = await client.getattr(written.entry.nodeid)
+  const state = await stopAndSave(source)
+  expect(state.length).toBeLessThan(10_000)
+  await source.close()
+
+  const target = await connect(await daemon(), state)
+  const after = target.client
+  const { attr } = await after.getattr(written.entry.nodeid)
+  expect(attr).toMatchObject({
+    size: before.attr.size,
+    mode: before.attr.mode,
+    mtime: before.attr.mtime,
+    nlink: 0,
+  })
+  const end = Buffer.from(await after.read(written.entry.nodeid, written.open.fh, (3 << 20) - 2, 100))
+  expect(end.toString()).toBe('\0\0behind a hole')
+  expect(await contents(target, stored.entry.nodeid, stored.open.fh)).toBe('from the storage')
+  await after.write(stored.entry.nodeid, stored.open.fh, 0, Buffer.from('FROM'))
+  expect(await contents(target, stored.entry.nodeid, stored.open.fh)).toBe('FROM the storage')
+  for (const { entry, open } of [written, stored]) {
+    await after.release(entry.nodeid, open.fh)
+    await after.forget(entry.nodeid, 1)
+    expect(await errnoOf(after.getattr(entry.nodeid))).toBe(Errno.ESTALE)
+  }
+  expect(await readdir(root)).toEqual([])
+  expect(daemons.flatMap(({ trouble }) => trouble)).toEqual([])
+})
+
+test('of removed files, those beyond 64 MiB stay behind: the source says so, and they are ESTALE', async () => {
+  const source = await connect(await daemon())
+  const { client } = source
+  await client.init()
+  const { entry, open } = await client.create(ROOT_NODE, 'large')
+  const data = Buffer.alloc(256 << 10, 'large')
+  for (let at = 0; at <= 64 << 20; at += data.length) await client.write(entry.nodeid, open.fh, at, data)
+  await client.unlink(ROOT_NODE, 'large')
+  const state = await stopAndSave(source)
+  expect(String(daemons[0]!.trouble)).toMatch(
+    /large: removed while open, and its 67371008 bytes are too many/,
+  )
+  const target = await connect(await daemon(), state)
+  expect(await errnoOf(target.client.read(entry.nodeid, open.fh, 0, 10))).toBe(Errno.ESTALE)
+  await target.client.release(entry.nodeid, open.fh)
+})
+
 test('a daemon without a session is saved and loaded too', async () => {
   const source = await connect(await daemon())
   const target = await connect(await daemon(), await stopAndSave(source))
@@ -149,6 +205,20 @@ describe('a state that is none is refused, and the daemon serves on', () => {
     ['a node above the last', state => rewritten(state, json => json.replace(/\[\[2,/, '[[999,'))],
     ['a parent that is not there', state => rewritten(state, json => json.replace(/\[\[2,1,/, '[[2,7,'))],
     ['a name with a slash', state => rewritten(state, json => json.replace('"folder"', '"../x"'))],
+    [
+      'a removed file that has a name',
+      state =>
+        rewritten(state, json =>
+          json.replace(
+            '"removed":[]',
+            '"removed":[{"id":2,"size":0,"mode":0,"uid":0,"gid":0,"mtime":[0,0],"xattrs":[],"pieces":[]}]',
+          ),
+        ),
+    ],
+    [
+      'a removed file without bytes',
+      state => rewritten(state, json => json.replace('"removed":[]', '"removed":[{"id":2}]')),
+    ],
     [
       'a handle of no node',
       state => rewritten(state, json => json.replace('"files":[]', '"files":[[0,9,true]]')),

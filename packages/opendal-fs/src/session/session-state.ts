@@ -1,12 +1,13 @@
 // What a guest holds of this file system, as bytes: node ids with the names that they stand for and how often each was looked
-// up, and open handles. Another OpendalFs over the same storage goes on from there; what it needs besides, the storage has.
-// The reader trusts none of it. JSON, because names with bytes that are not UTF-8 (lone surrogates) survive in it.
+// up, open handles, and files that no name leads to. Another OpendalFs over the same storage goes on from there; what it needs
+// besides, the storage has. The reader trusts none of it. JSON, because names with bytes that are not UTF-8 (lone surrogates) survive in it.
 
 import { ROOT_NODE } from '@ovfs/fuse-proto'
 import type { Inode } from '../names/inode.ts'
+import type { SavedRemovedFile } from './removed-files.ts'
 
 const FORMAT = 'opendal-fs session'
-const VERSION = 1
+const VERSION = 2
 
 /** [id, parent's id or 0 if it has lost its name, name, is a directory, lookups] */
 export type SavedNode = readonly [
@@ -27,6 +28,7 @@ export interface SessionState {
   readonly nodes: readonly SavedNode[]
   readonly files: readonly SavedFileHandle[]
   readonly directories: readonly SavedDirectoryHandle[]
+  readonly removed: readonly SavedRemovedFile[]
 }
 
 export function encodeState(state: SessionState): Uint8Array {
@@ -34,6 +36,21 @@ export function encodeState(state: SessionState): Uint8Array {
 }
 
 const isId = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+function isRemovedFile(value: unknown): boolean {
+  const { id, size, mode, uid, gid, mtime, xattrs, pieces } = (value ?? {}) as Record<string, unknown>
+  return (
+    [id, size, mode, uid, gid].every(isId) &&
+    isTuple(mtime, Number.isSafeInteger, isId) &&
+    Array.isArray(xattrs) &&
+    xattrs.every(xattr => isTuple(xattr, isText, isText)) &&
+    Array.isArray(pieces) &&
+    // Four characters are three bytes.
+    pieces.every(
+      piece => isTuple(piece, isId, isText) && piece[0] + piece[1].length * 0.75 <= (size as number) + 3,
+    )
+  )
+}
 
 function isTuple(value: unknown, ...tests: readonly ((part: unknown) => boolean)[]): boolean {
   return Array.isArray(value) && value.length === tests.length && tests.every((test, i) => test(value[i]))
@@ -53,7 +70,7 @@ export function decodeState(bytes: Uint8Array): SessionState {
   if (state?.format !== FORMAT || state.version !== VERSION) {
     throw new TypeError(`the state of a session has format ${state?.format}, version ${state?.version}`)
   }
-  const { lastId, lastHandle, nodes, files, directories } = state
+  const { lastId, lastHandle, nodes, files, directories, removed } = state
   const sound =
     isId(lastId) &&
     isId(lastHandle) &&
@@ -62,14 +79,17 @@ export function decodeState(bytes: Uint8Array): SessionState {
     Array.isArray(files) &&
     files.every(file => isTuple(file, isId, isId, isFlag)) &&
     Array.isArray(directories) &&
-    directories.every(directory => isTuple(directory, isId, isId))
+    directories.every(directory => isTuple(directory, isId, isId)) &&
+    Array.isArray(removed) &&
+    removed.every(isRemovedFile)
   if (!sound) throw new TypeError('the state of a session has fields that are none')
   requireConsistent(state)
-  return { lastId, lastHandle, nodes, files, directories }
+  return { lastId, lastHandle, nodes, files, directories, removed }
 }
 
 /** Ids are unique and below the last; every parent and every handle's node is there, and of the right kind. */
-function requireConsistent({ lastId, lastHandle, nodes, files, directories }: SessionState): void {
+function requireConsistent(state: SessionState): void {
+  const { lastId, lastHandle, nodes, files, directories, removed } = state
   const isDirectory = new Map<number, boolean>([[ROOT_NODE, true]])
   const names = new Set<string>()
   for (const [id, parent, name, directory] of nodes) {
@@ -82,6 +102,11 @@ function requireConsistent({ lastId, lastHandle, nodes, files, directories }: Se
       names.add(place)
     }
     isDirectory.set(id, directory)
+  }
+  const nameless = new Set(nodes.filter(([, parent]) => parent === 0).map(([id]) => id))
+  for (const { id } of removed) {
+    if (!nameless.delete(id) || isDirectory.get(id) === true)
+      throw new TypeError(`node ${id} is no removed file`)
   }
   const handles = new Set<number>()
   const require = (fh: number, node: number, directory: boolean) => {

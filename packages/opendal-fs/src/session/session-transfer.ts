@@ -8,6 +8,7 @@ import type { Inode } from '../names/inode.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Publisher } from '../writes/publication.ts'
+import { restoreRemovedFile, saveRemovedFiles } from './removed-files.ts'
 import { decodeState, encodeState, type SavedNode, savedNodes } from './session-state.ts'
 
 /** Names that the storage is asked about at once. */
@@ -36,13 +37,14 @@ export class SessionTransfer {
       nodes: savedNodes(table.values()),
       files,
       directories,
+      removed: await saveRemovedFiles(table.values(), this.#tree),
     })
   }
 
   /** For a file system of which nothing has been asked yet. Throws TypeError if the bytes make no sense. */
   async restore(bytes: Uint8Array): Promise<void> {
     const { table, cache } = this.#tree
-    const { lastId, lastHandle, nodes, files, directories } = decodeState(bytes)
+    const { lastId, lastHandle, nodes, files, directories, removed } = decodeState(bytes)
     this.#handles.requireRoom(files.length + directories.length)
     table.continueAfter(lastId)
     const inodes = new Map<number, Inode>([[ROOT_NODE, table.root]])
@@ -51,6 +53,7 @@ export class SessionTransfer {
         inodes.set(node[0], await this.#place(node, inodes.get(node[1])))
       })
     }
+    for (const file of removed) await restoreRemovedFile(inodes.get(file.id)!, file, this.#publisher)
     for (const [fh, node, writable] of files) {
       const file = { inode: inodes.get(node)!, writable, readAhead: new ReadAhead(cache) }
       this.#handles.restoreFile(fh as FileHandle, file)
