@@ -140,6 +140,27 @@ describe.each(SCHEMES)('on %s', scheme => {
       await guest.put('f', 'newer')
       expect(conditions).toEqual([{ ifNotExists: true }, { ifMatch: etag }])
     })
+  } else {
+    it.each(['a part of the file', 'all of it', 'a new file'])(
+      'looks once more directly before it replaces what somebody else may have changed: %s',
+      async what => {
+        if (what !== 'a new file') await theirs('f', 'base')
+        const file = what === 'a new file' ? await guest.create('f') : await guest.open('f', O_RDWR)
+        if (what === 'all of it') await file.truncate(0)
+        await file.write(2, 'ours')
+        let looks = 0
+        faults.after = async (operation, key) => {
+          if (operation === 'stat' && key === 'f' && ++looks === 1) await theirs('f', 'theirs, longer')
+        }
+        await expect(file.fsync()).rejects.toMatchObject({ code: 'ESTALE' })
+        faults.after = () => undefined
+        expect(await outside('f')).toBe('theirs, longer')
+        expect(kept()).toHaveLength(1)
+        expect((await storage.outside.list('')).map(entry => entry.path())).not.toContainEqual(
+          expect.stringContaining('ovfs-tmp'),
+        )
+      },
+    )
   }
 
   it('marks what of the old version could not be saved any more', async () => {

@@ -2,7 +2,8 @@
 
 import type { KeyNames } from './key-names.ts'
 import { uploadParts } from './part-upload.ts'
-import type { Storage, WriteCondition } from './storage.ts'
+import type { Storage } from './storage.ts'
+import { isEnforced, type WriteCondition } from './write-condition.ts'
 
 /** Objects up to this size are written in one request, in bytes. */
 const SINGLE_WRITE = 8 << 20
@@ -14,7 +15,7 @@ export interface PartSource {
 
 /**
  * Replaces the object with the source's first `size` bytes; returns them if they were few enough to be held at once.
- * @param confirm runs directly before the object is replaced by an upload, which carries no condition; rejects if it must not be
+ * @param confirm runs directly before the object is replaced in a way that carries no condition; rejects if it must not be
  */
 export async function replaceObject(
   storage: Storage,
@@ -27,8 +28,10 @@ export async function replaceObject(
 ): Promise<Uint8Array | undefined> {
   const target = besideIfLocal(storage, names, key)
   try {
-    const bytes = await writeObject(storage, target, source, size, condition, confirm)
-    if (target !== key) await storage.rename(target, key)
+    if (target === key) return await writeObject(storage, key, source, size, condition, confirm)
+    const bytes = await writeObject(storage, target, source, size, {})
+    await confirm?.()
+    await storage.rename(target, key)
     return bytes
   } catch (error) {
     // The error to report is the one that was there first.
@@ -67,7 +70,7 @@ async function writeObject(
   source: PartSource,
   size: number,
   condition: WriteCondition,
-  confirm: (() => Promise<void>) | undefined,
+  confirm?: () => Promise<void>,
 ): Promise<Uint8Array | undefined> {
   if (size > SINGLE_WRITE && storage.capability.writeCanMulti) {
     const parts = source.parts(size, storage.partBytes(size))
@@ -76,6 +79,7 @@ async function writeObject(
   }
   let bytes: Uint8Array = new Uint8Array(0)
   for await (const part of source.parts(size, size)) bytes = part
+  if (!isEnforced(condition, storage.capability)) await confirm?.()
   await storage.write(key, bytes, condition)
   return bytes
 }

@@ -3,7 +3,8 @@
 // carry a condition, whatever the service could: who needs one looks himself, directly before the completion.
 
 import { FsError } from '@ovfs/fuse-proto'
-import type { Storage, WriteCondition } from './storage.ts'
+import type { Storage } from './storage.ts'
+import type { WriteCondition } from './write-condition.ts'
 
 /** The parts of an upload stay at the service, where they may cost money and nobody sees them. */
 export class AbandonedUpload extends FsError {

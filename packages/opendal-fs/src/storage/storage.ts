@@ -5,13 +5,14 @@
 import { FsError } from '@ovfs/fuse-proto'
 import { type Capability, type Metadata, type Operator, RetryLayer, TimeoutLayer } from 'opendal'
 import { parseTime, type Time } from '../attributes/time.ts'
-import { type Given, givenBy, metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
+import { type Given, givenBy, type UserMetadata } from '../attributes/user-metadata.ts'
 import { listIndexed } from '../names/directory-index.ts'
 import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { PartUpload } from './part-upload.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
+import { conditionOptions, type WriteCondition } from './write-condition.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
 export type ObjectKind = 'file' | 'directory' | 'special' | 'other'
@@ -45,22 +46,6 @@ export interface ListedObject {
   readonly kind: ObjectKind
   /** Undefined where the service lists names only. */
   readonly info: ObjectInfo | undefined
-}
-
-/** The state that a key must be in for a write to replace it, as far as the service can be told. */
-export interface WriteCondition {
-  /** The version that must be there. */
-  readonly etag?: string | undefined
-  /** Nothing may be there. */
-  readonly absent?: boolean
-  /** What the version that is replaced has; what of it does not depend on the bytes goes along. */
-  readonly metadata?: UserMetadata | undefined
-}
-
-interface Conditions {
-  readonly ifMatch?: string
-  readonly ifNotExists?: boolean
-  readonly userMetadata?: UserMetadata
 }
 
 export interface StorageOptions {
@@ -173,7 +158,7 @@ export class Storage {
     const large = bytes.byteLength > LARGE_WRITE
     const extraMs = large ? (bytes.byteLength / BYTES_PER_EXTRA_SECOND) * 1000 : 0
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const options = this.#conditions(condition)
+    const options = conditionOptions(condition, this.capability)
     await this.#change(
       'write',
       key,
@@ -182,23 +167,12 @@ export class Storage {
     )
   }
 
-  /** An unknown condition would be ignored by some services, and refused by others. */
-  #conditions({ etag, absent, metadata }: WriteCondition): Conditions {
-    const { writeWithIfMatch, writeWithIfNotExists, writeWithUserMetadata } = this.capability
-    const userMetadata = metadata && writeWithUserMetadata ? metadataFor(metadata) : undefined
-    return {
-      ...(userMetadata !== undefined && { userMetadata }),
-      ...(etag !== undefined && writeWithIfMatch && { ifMatch: etag }),
-      ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
-    }
-  }
-
   /** Begins to replace the object part by part. */
   async upload(key: string, partBytes: number, condition: WriteCondition = {}): Promise<PartUpload> {
     const options = {
       chunk: BigInt(partBytes),
       concurrent: CONCURRENT_PARTS,
-      ...this.#conditions(condition),
+      ...conditionOptions(condition, this.capability),
     }
     const extraMs = partsMs(partBytes)
     const writer = await this.#change('write', key, () => this.#uploader.writer(key, options))

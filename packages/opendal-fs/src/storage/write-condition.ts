@@ -1,0 +1,42 @@
+// The state that a key must be in for a write to replace it: told to services that see to it themselves. Elsewhere the only way is
+// to look directly before the write.
+
+import type { Capability } from 'opendal'
+import { metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
+
+export interface WriteCondition {
+  /** The version that must be there. */
+  readonly etag?: string | undefined
+  /** Nothing may be there. */
+  readonly absent?: boolean
+  /** What the version that is replaced has; what of it does not depend on the bytes goes along. */
+  readonly metadata?: UserMetadata | undefined
+}
+
+/** Of OpenDAL. */
+export interface ConditionOptions {
+  readonly ifMatch?: string
+  readonly ifNotExists?: boolean
+  readonly userMetadata?: UserMetadata
+}
+
+/** An unknown option would be ignored by some services, and refused by others. */
+export function conditionOptions(
+  { etag, absent, metadata }: WriteCondition,
+  { writeWithIfMatch, writeWithIfNotExists, writeWithUserMetadata }: Capability,
+): ConditionOptions {
+  const userMetadata = metadata && writeWithUserMetadata ? metadataFor(metadata) : undefined
+  return {
+    ...(userMetadata !== undefined && { userMetadata }),
+    ...(etag !== undefined && writeWithIfMatch && { ifMatch: etag }),
+    ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
+  }
+}
+
+/** True if the service itself sees to it that a write in one piece meets the condition. */
+export function isEnforced(
+  { etag, absent }: WriteCondition,
+  { writeWithIfMatch, writeWithIfNotExists }: Capability,
+): boolean {
+  return absent === true ? writeWithIfNotExists : etag !== undefined && writeWithIfMatch
+}
