@@ -1,6 +1,7 @@
 // The state folder of the real daemon: who may use it, and what happens when the host's disk takes nothing more.
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
@@ -93,4 +94,80 @@ describe('the state folder', () => {
       unmount(state)
     }
   })
+
+  test('is full: what needs a record is refused before it is begun, and what is done is not', async () => {
+    mountTmpfs(state, 'size=512k')
+    try {
+      let daemon = await start()
+      let driver = await VirtioFsDriver.connect(daemon.socketPath)
+      let { client } = driver
+      await client.init()
+      const put = async (name: string) => {
+        const { entry, open } = await client.create(ROOT, name, 0o644, O_RDWR)
+        await client.write(entry.nodeid, open.fh, 0, Buffer.from(name))
+        await client.flush(entry.nodeid, open.fh)
+        return { node: entry.nodeid, fh: open.fh }
+      }
+      const { node: moved, fh } = await put('moved')
+      await client.release(moved, fh)
+      const opened = await put('open')
+      const link = 'x'.repeat(100)
+      const filler = join(state, 'filler')
+      fill(filler)
+
+      // Half a page of the log may be left; a rename whose last record does not fit is done all the same.
+      let name = 'moved'
+      let refused: unknown
+      for (let i = 0; i < 500 && refused === undefined; i++) {
+        const next = `moved${i}`
+        refused = await client.rename(ROOT, name, ROOT, next).then(
+          () => undefined,
+          error => error,
+        )
+        if (refused === undefined) name = next
+        expect((await client.lookup(ROOT, name)).nodeid).toBe(moved)
+      }
+      expect(refused).toMatchObject({ code: 'ENOSPC' })
+      await expect(client.unlink(ROOT, 'open')).rejects.toMatchObject({ code: 'ENOSPC' })
+      expect((await client.lookup(ROOT, 'open')).nodeid).toBe(opened.node)
+      expect(Buffer.from(await client.read(opened.node, opened.fh, 0, 10)).toString()).toBe('open')
+      // What the journal cannot note the storage takes at once.
+      await client.symlink(ROOT, 'link', link)
+      expect(await readdir(share)).toEqual(expect.arrayContaining([name, 'open', '.ovfs-attributes']))
+
+      await daemon.kill()
+      await driver.close()
+      daemon = await start()
+      driver = await VirtioFsDriver.connect(daemon.socketPath)
+      client = driver.client
+      await client.init()
+      const { nodeid } = await client.lookup(ROOT, 'link')
+      expect(await client.readlink(nodeid)).toBe(link)
+      await client.lookup(ROOT, 'open')
+      await rm(filler)
+      await client.rename(ROOT, name, ROOT, 'last')
+      expect(String(await readFile(join(share, 'last')))).toBe('moved')
+      expect((await readdir(share)).sort()).toEqual(['.ovfs-attributes', 'last', 'open'])
+      await driver.close()
+      await daemon.stop()
+    } finally {
+      unmount(state)
+    }
+  })
 })
+
+/** Takes all the room that is left on the disk. */
+function fill(path: string): void {
+  const file = openSync(path, 'w')
+  try {
+    for (const size of [4096, 1]) {
+      try {
+        for (;;) writeSync(file, Buffer.alloc(size))
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ENOSPC' })
+      }
+    }
+  } finally {
+    closeSync(file)
+  }
+}

@@ -74,6 +74,30 @@ describe('the journal', () => {
     expect(syncs).toBe(1)
   })
 
+  test('takes what is concluded though the disk does not, and writes it with the next commit', async () => {
+    const journal = await Journal.open(folder)
+    await journal.commit([{ key: 'a', value: 1 }])
+    const { FileHandle } = await fileHandlePrototype()
+    const { datasync } = FileHandle
+    FileHandle.datasync = async () => {
+      throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    }
+    try {
+      const [concluded, committed] = await Promise.allSettled([
+        journal.conclude([{ key: 'a' }, { key: 'b', value: 2 }]),
+        journal.commit([{ key: 'c', value: 3 }]),
+      ])
+      expect(concluded).toMatchObject({ status: 'fulfilled', value: { code: 'ENOSPC' } })
+      expect(committed).toMatchObject({ status: 'rejected', reason: { code: 'ENOSPC' } })
+    } finally {
+      FileHandle.datasync = datasync
+    }
+    expect(Object.fromEntries(journal.entries)).toEqual({ b: 2 })
+    await journal.commit([{ key: 'd', value: 4 }])
+    await journal.close()
+    expect(await reopened()).toEqual({ b: 2, d: 4 })
+  })
+
   test('refuses commits once it is closed', async () => {
     const journal = await Journal.open(folder)
     await journal.close()
