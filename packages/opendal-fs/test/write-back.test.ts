@@ -84,6 +84,21 @@ describe.each(SCHEMES)('with write-back on %s', scheme => {
     expect(await stored('a')).toBe('closed')
   })
 
+  it('has small files in the journal and large ones beside it, both after a kill', async () => {
+    const contents = [0, 1, 16 << 10, (16 << 10) + 1, 2_000_000].map(size => 'x'.repeat(size))
+    for (const [i, content] of contents.entries()) await guest.put(`f${i}`, content)
+    const parts = await guest.create('parts')
+    for (const at of [0, 100, 50_000]) await parts.write(at, `at ${at}`)
+    await parts.flush()
+    expect(readdirSync(join(rig.folder, 'saved')).length).toBeLessThanOrEqual(2)
+    guest = await rig.restart()
+    for (const [i, content] of contents.entries()) expect((await guest.text(`f${i}`)) === content).toBe(true)
+    const wanted = Buffer.alloc(50_008)
+    for (const at of [0, 100, 50_000]) wanted.write(`at ${at}`, at)
+    expect(Buffer.compare(await guest.get('parts'), wanted)).toBe(0)
+    expect(rig.report?.conflicts).toEqual([])
+  })
+
   it('has the last closed version after a kill, over the one that was in the storage', async () => {
     await storage.outside.write('a', '0123456789')
     const file = await guest.open('a', O_RDWR)
@@ -148,8 +163,9 @@ describe.each(SCHEMES)('with write-back on %s', scheme => {
     guest = await rig.start()
     rmSync(join(rig.folder, 'saved'), { recursive: true })
     writeFileSync(join(rig.folder, 'saved'), 'a file where a folder should be')
-    await guest.put('a', 'closed')
-    expect(await stored('a')).toBe('closed')
+    const large = 'closed'.repeat(10_000)
+    await guest.put('a', large)
+    expect(await stored('a')).toBe(large)
   })
 })
 

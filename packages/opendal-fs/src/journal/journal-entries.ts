@@ -12,10 +12,12 @@ export type Version = Pick<ObjectInfo, 'size' | 'etag' | 'mtime'> | null
 
 type Ranges = readonly (readonly [start: number, end: number])[]
 
-/** The bytes of a file at one moment, in a file of the state folder that never changes. */
+/** The bytes of a file at one moment, which never change: few of them here, more in a file of the state folder. */
 export interface SavedContent {
-  /** Of the file in the folder; the bytes lie at their offsets. */
-  readonly name: string
+  /** Of the file in the folder, where the bytes lie at their offsets; null if they are in `bytes`. */
+  readonly name: string | null
+  /** What was written, piece after piece, in base64. */
+  readonly bytes?: string | undefined
   readonly size: number
   readonly mtime: Time
   readonly written: Ranges
@@ -163,9 +165,10 @@ function isPlainEntry(value: unknown): boolean {
 
 function isContent(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { name, size, mtime, written, base } = value
+  const { name, bytes, size, mtime, written, base } = value
   // A name that leads out of the folder is none of ours.
-  if (typeof name !== 'string' || !/^[\w-]+$/.test(name) || !isOffset(size) || !isTime(mtime)) return false
+  const isKept = name === null ? typeof bytes === 'string' : typeof name === 'string' && /^[\w-]+$/.test(name)
+  if (!isKept || !isOffset(size) || !isTime(mtime)) return false
   return [written, base].every(ranges => Array.isArray(ranges) && ranges.every(range => isRange(range, size)))
 }
 

@@ -1,6 +1,6 @@
 // What a daemon does first with the journal of the one before it: finishes the moves and deletions that were begun, then publishes
-// the files that the storage does not have, and at last brings attributes to where they are kept. What somebody else has changed meanwhile is not overwritten: the losing
-// bytes go to the recovery folder. A replay that is killed is done again by the next.
+// the files that the storage does not have, and at last brings attributes to where they are kept. What somebody else has changed
+// meanwhile is not overwritten: the losing bytes go to the recovery folder. A replay that is killed is done again by the next.
 
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import type { KeyNames } from '../storage/key-names.ts'
 import { finishDirectoryMove, isSameObject, moveObject } from '../storage/object-moves.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
+import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
 import { mayBeVersion, recoveryName } from '../writes/conflict.ts'
 import { newNoteKey } from './attribute-notes.ts'
 import { AttributeReplay } from './attribute-replay.ts'
@@ -25,11 +26,13 @@ import {
   versionOf,
 } from './journal-entries.ts'
 import type { Change } from './journal-record.ts'
-import { keepContent, SavedSource } from './saved-content.ts'
+import { SavedSource } from './saved-content.ts'
 import { StateError } from './state-error.ts'
 import type { StateFolder } from './state-folder.ts'
+import { keepContent, removeStored } from './stored-bytes.ts'
 
 const CONCURRENT_PUBLICATIONS = 8
+const ATTEMPTS = 3
 
 /** Something that the storage did not take, because somebody else had changed it. */
 export interface Conflict {
@@ -242,6 +245,17 @@ export class Replay {
   }
 
   async #publish(entryKey: string, entry: FileEntry): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#tryPublish(entryKey, entry)
+      } catch (error) {
+        // Somebody else was faster: what is there now decides.
+        if (!isVersionLost(error) || attempt === ATTEMPTS) throw error
+      }
+    }
+  }
+
+  async #tryPublish(entryKey: string, entry: FileEntry): Promise<void> {
     const { key, content } = entry
     const info = await this.#storage.stat(key)
     const read = (offset: number, length: number) => this.#storage.read(key, offset, length, info?.etag)
@@ -258,8 +272,11 @@ export class Replay {
       }
     }
     if (mine) {
-      const { metadata } = info ?? {}
-      await replaceObject(this.#storage, this.#names, key, source, content.size, { metadata })
+      const condition = { etag: info?.etag, absent: info === undefined, metadata: info?.metadata }
+      const confirm = async () => {
+        if (!mayBeVersion(info, await this.#storage.stat(key))) throw versionLostError('close', key)
+      }
+      await replaceObject(this.#storage, this.#names, key, source, content.size, condition, confirm)
       this.#published++
     } else {
       const keptAs = join(this.#state.recoveryPath, recoveryName(key))
@@ -271,13 +288,14 @@ export class Replay {
 
   async #done(key: string, { content, mayBe }: FileEntry): Promise<void> {
     await this.#state.journal.commit([{ key }])
-    for (const { name } of [content, ...mayBe]) await removeFile(join(this.#state.savedPath, name))
+    for (const stored of [content, ...mayBe])
+      await removeStored(stored, this.#state.savedPath).catch(ignoreAbsence)
   }
 
   /** Files that were saved and never acknowledged, or not removed before the kill. */
   async #sweep(): Promise<void> {
     for (const name of await readdir(this.#state.savedPath))
-      await removeFile(join(this.#state.savedPath, name))
+      await unlink(join(this.#state.savedPath, name)).catch(ignoreAbsence)
   }
 }
 
@@ -286,10 +304,6 @@ function isVersion(info: ObjectInfo | undefined, version: Version): boolean {
   return mayBeVersion({ kind: 'file', size: version.size, mtime: version.mtime, etag: version.etag }, info)
 }
 
-async function removeFile(path: string): Promise<void> {
-  try {
-    await unlink(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
+function ignoreAbsence(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error
 }

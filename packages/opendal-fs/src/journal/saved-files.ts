@@ -2,8 +2,6 @@
 // what was saved, and followed when their names change. An inode has at most one entry in the journal. The key in it is taken
 // in the same turn in which the commit is queued, so that commits and changes of names cannot overtake each other.
 
-import { unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Inode } from '../names/inode.ts'
 import { Mutex } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
@@ -15,11 +13,15 @@ import { type EntryKey, entryChange, type SavedContent, type Version, versionOf 
 import type { Change } from './journal-record.ts'
 import { SavedSource, saveContent } from './saved-content.ts'
 import type { StateFolder } from './state-folder.ts'
+import { removeStored } from './stored-bytes.ts'
 
 /** While somebody writes to a file, its saver waits for a moment in which nobody does, so often. */
 const ATTEMPTS = 3
 /** Contents that a publication may have left in the storage without learning it, per file. */
 const MOST_DOUBTFUL = 4
+
+/** The journal is in memory too: larger and later contents get files of their own, in bytes. */
+const MOST_IN_JOURNAL = 16 << 20
 
 /** A content on the disk, and what of the dirty file it holds. */
 interface Moment {
@@ -53,6 +55,8 @@ export class SavedFiles {
   readonly #onError: (error: Error) => void
   readonly #saving = new WeakMap<DirtyFile, Mutex>()
   readonly #folderSync: SharedSync
+  /** Bytes of contents that the journal has itself. */
+  #inJournal = 0
   /** What goes on after the operation that began it has been answered. */
   readonly #settling = new Set<Promise<void>>()
 
@@ -103,8 +107,9 @@ export class SavedFiles {
       const { changes } = dirty
       const mark = dirty.mark()
       try {
-        const content = await saveContent(dirty, this.#state.savedPath)
-        await this.#folderSync.run()
+        const content = await saveContent(dirty, this.#state.savedPath, MOST_IN_JOURNAL - this.#inJournal)
+        if (content.name === null) this.#inJournal += bytesInJournal(content)
+        else await this.#folderSync.run()
         const moment = { content, changes, mark }
         if ((dirty.changes === changes && !dirty.writing) || attempt === ATTEMPTS) return moment
         await this.#remove(dirty, [moment])
@@ -226,8 +231,9 @@ export class SavedFiles {
   async #remove(dirty: DirtyFile, moments: Iterable<Moment>): Promise<void> {
     for (const { mark, content } of new Set(moments)) {
       dirty.release(mark)
+      this.#inJournal -= bytesInJournal(content)
       // What cannot be removed now is swept away at the next start.
-      await unlink(join(this.#state.savedPath, content.name)).catch(() => undefined)
+      await removeStored(content, this.#state.savedPath).catch(() => undefined)
     }
   }
 }
@@ -243,6 +249,10 @@ export function isSaved(inode: Inode): boolean {
 function versionUnder(inode: Inode): Version {
   const { exists, info, replaced } = inode.file!
   return exists ? versionOf(info ?? replaced) : null
+}
+
+function bytesInJournal({ bytes }: SavedContent): number {
+  return bytes?.length ?? 0
 }
 
 /** One sync for all who wait for one; who comes while it runs waits for the next. */
