@@ -98,6 +98,17 @@ it('does so for a file that is cut to nothing and written anew', async () => {
   await file.close()
 })
 
+it('keeps the user metadata of the object that it replaces', async () => {
+  await fs.close()
+  mount({ attrs: 'sidecar', userMetadata: true })
+  await outside.write('f', 'old', { userMetadata: { purpose: 'x' } })
+  const file = await guest.open('f', O_RDWR | O_TRUNC)
+  await file.write(0, pattern(5 * PART))
+  await file.close()
+  expect((await outside.stat('f')).userMetadata).toEqual({ purpose: 'x' })
+  expect(begun()).toBe(1)
+})
+
 describe('a change of what has been uploaded', () => {
   it.each<[string, (file: File, content: Buffer) => Promise<Buffer>]>([
     [

@@ -3,6 +3,8 @@
 // upload is given up, and the file is published or kept from what is here, as any other. One attempt per dirty file: what is
 // given up stays at the service.
 
+import { isDeepStrictEqual } from 'node:util'
+import type { UserMetadata } from '../attributes/user-metadata.ts'
 import { Gathered } from '../files/gathered.ts'
 import type { Inode } from '../names/inode.ts'
 import type { Tree } from '../names/tree.ts'
@@ -64,8 +66,10 @@ export class EarlyUploads {
 
   #begin(inode: Inode, dirty: DirtyFile): void {
     const key = this.#tree.key(inode)
+    const { info, replaced } = inode.file!
+    const metadata = (info ?? replaced)?.metadata
     const isWanted = () => !inode.removed && this.#tree.key(inode) === key
-    const upload = new EarlyUpload(this.#tree.storage, dirty, key, this.#partBytes, isWanted, () =>
+    const upload = new EarlyUpload(this.#tree.storage, dirty, key, metadata, this.#partBytes, isWanted, () =>
       this.#running.delete(upload),
     )
     this.#tried.add(dirty)
@@ -74,11 +78,11 @@ export class EarlyUploads {
   }
 
   /** The upload of the file as it is now, if there is one: the caller finishes it. To be called when a publication begins. */
-  take(dirty: DirtyFile, key: string): EarlyUpload | undefined {
+  take(dirty: DirtyFile, key: string, metadata: UserMetadata | undefined): EarlyUpload | undefined {
     const upload = dirty.early
     if (upload === undefined) return undefined
-    if (upload.key !== key) {
-      upload.giveUp('the file was moved')
+    if (upload.key !== key || !isDeepStrictEqual(upload.metadata, metadata)) {
+      upload.giveUp('the file was moved, or has other user metadata')
       return undefined
     }
     // From here on the file may be changed: a later publication brings that.
@@ -89,6 +93,8 @@ export class EarlyUploads {
 
 export class EarlyUpload {
   readonly key: string
+  /** What the object gets with the parts. */
+  readonly metadata: UserMetadata | undefined
   readonly #storage: Storage
   readonly #dirty: DirtyFile
   readonly #partBytes: number
@@ -106,11 +112,13 @@ export class EarlyUpload {
     storage: Storage,
     dirty: DirtyFile,
     key: string,
+    metadata: UserMetadata | undefined,
     partBytes: number,
     isWanted: () => boolean,
     ended: () => void,
   ) {
     this.key = key
+    this.metadata = metadata
     this.#storage = storage
     this.#dirty = dirty
     this.#partBytes = partBytes
@@ -133,7 +141,7 @@ export class EarlyUpload {
   }
 
   async #send(): Promise<void> {
-    this.#upload ??= await this.#storage.upload(this.key, this.#partBytes)
+    this.#upload ??= await this.#storage.upload(this.key, this.#partBytes, { metadata: this.metadata })
     while (!this.#givenUp && this.#hasPart()) {
       if (!this.#isWanted()) return this.giveUp('the file was moved or removed')
       if (this.#taken >= MOST_PARTS * this.#partBytes)

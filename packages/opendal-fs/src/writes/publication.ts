@@ -196,7 +196,7 @@ export class Publisher {
     if (!isOurs) return this.#settleConflict(inode, dirty, found)
     const saved = asSaved ? this.#saved?.publication(inode, found) : undefined
     const snapshot = saved ?? { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
-    const early = saved === undefined ? this.#early.take(dirty, key) : undefined
+    const early = saved === undefined ? this.#early.take(dirty, key, found?.metadata) : undefined
     try {
       const bytes = await this.#replace(key, found, saved?.source ?? dirty, snapshot.size, early)
       if (bytes === 'lost') return await this.#settleConflict(inode, dirty, await storage.stat(key))
