@@ -168,6 +168,17 @@ export const FUSE_LK_FLOCK = 0x1
 export const FUSE_SETXATTR_ACL_KILL_SGID = 0x1
 export const FUSE_EXPIRE_ONLY = 0x1
 export const FUSE_POLL_SCHEDULE_NOTIFY = 0x1
+export const FUSE_IOCTL_COMPAT = 0x1
+export const FUSE_IOCTL_UNRESTRICTED = 0x2
+export const FUSE_IOCTL_RETRY = 0x4
+export const FUSE_IOCTL_32BIT = 0x8
+export const FUSE_IOCTL_DIR = 0x10
+export const FUSE_IOCTL_COMPAT_X32 = 0x20
+
+/** `mode` of FALLOCATE. */
+export const FALLOC_FL_KEEP_SIZE = 0x1
+export const FALLOC_FL_PUNCH_HOLE = 0x2
+export const FALLOC_FL_ZERO_RANGE = 0x10
 
 export const RENAME_NOREPLACE = 0x1
 export const RENAME_EXCHANGE = 0x2

@@ -277,9 +277,10 @@ export class FuseClient {
     await this.call('ACCESS', { node, args: S.AccessIn.toBytes({ mask }) })
   }
 
-  async setxattr(node: number, name: string, value: Uint8Array, flags = 0): Promise<void> {
+  /** `setxattrFlags` travel if SETXATTR_EXT was agreed. */
+  async setxattr(node: number, name: string, value: Uint8Array, flags = 0, setxattrFlags = 0): Promise<void> {
     const args = this.#setxattrExt
-      ? X.SetxattrIn.toBytes({ size: value.byteLength, flags, setxattrFlags: 0 })
+      ? X.SetxattrIn.toBytes({ size: value.byteLength, flags, setxattrFlags })
       : X.SetxattrInCompat.toBytes({ size: value.byteLength, flags })
     await this.call('SETXATTR', { node, args, names: [name], tail: value })
   }

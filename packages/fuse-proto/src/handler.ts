@@ -261,12 +261,14 @@ export interface FuseHandler {
     input: Uint8Array,
     room: number,
   ): Awaitable<IoctlReply>
+  /** `flags` are XATTR_CREATE 1, XATTR_REPLACE 2; `setxattrFlags` FUSE_SETXATTR_*, 0 unless SETXATTR_EXT was agreed. */
   setxattr?(
     ctx: RequestContext,
     node: NodeId,
     name: string,
     value: Uint8Array,
     flags: number,
+    setxattrFlags: number,
   ): Awaitable<void>
   getxattr?(ctx: RequestContext, node: NodeId, name: string): Awaitable<Uint8Array>
   listxattr?(ctx: RequestContext, node: NodeId): Awaitable<readonly string[]>

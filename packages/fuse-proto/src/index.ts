@@ -15,6 +15,7 @@ export {
   type SecurityContext,
 } from './extensions.ts'
 export { IMPLEMENTED_FLAGS, IMPLEMENTED_FLAGS2, REFUSED_FEATURES } from './features.ts'
+export { FLAG_SETS, type FlagSet } from './flag-sets.ts'
 export {
   type Call,
   type Caller,

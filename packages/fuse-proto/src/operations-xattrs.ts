@@ -16,9 +16,13 @@ function setxattr(handler: FuseHandler, request: Request) {
   const flags = request.u32(SetxattrIn.offsets.flags)
   // setxattr(2): E2BIG for a value beyond the limit of all file systems.
   if (size > XATTR_SIZE_MAX) throw new FsError('E2BIG', `a value of ${size} bytes`)
-  if (request.session.setxattrExt) request.skip(SetxattrIn.cName, SetxattrIn.size - SetxattrInCompat.size)
+  let setxattrFlags = 0
+  if (request.session.setxattrExt) {
+    request.skip(SetxattrIn.cName, SetxattrIn.size - SetxattrInCompat.size)
+    setxattrFlags = request.u32(SetxattrIn.offsets.setxattrFlags)
+  }
   const name = request.xattrName()
-  return handler.setxattr!(request, request.node, name, request.lastValue(size), flags)
+  return handler.setxattr!(request, request.node, name, request.lastValue(size), flags, setxattrFlags)
 }
 
 /** Answers with the value, or with its length when the guest asked for 0 bytes. */

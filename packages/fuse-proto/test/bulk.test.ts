@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { FsError, FuseClient, type FuseHandler, FuseServer, type RequestData } from '../src/index.ts'
+import {
+  FsError,
+  FUSE_SETXATTR_ACL_KILL_SGID,
+  FuseClient,
+  type FuseHandler,
+  FuseServer,
+  type RequestData,
+} from '../src/index.ts'
 import { ENTRY } from './golden-messages.ts'
 import { memoryTransport } from './memory-transport.ts'
 import { errnoOf, init, serve } from './served-client.ts'
@@ -142,14 +149,15 @@ describe('extended attributes', () => {
   })
 
   test('both forms of SETXATTR are understood, as negotiated', async () => {
-    for (const flags of [0, 0xffff_ffff]) {
+    for (const features of [0, 0xffff_ffff]) {
       const { client } = await serve({
-        init: () => ({ flags }),
-        setxattr: (_, __, name, data) => {
-          expect([name, data]).toEqual(['user.a', value])
+        init: () => ({ flags: features }),
+        setxattr: (_, __, name, data, flags, setxattrFlags) => {
+          const agreed = features === 0 ? 0 : FUSE_SETXATTR_ACL_KILL_SGID
+          expect([name, data, flags, setxattrFlags]).toEqual(['user.a', value, 1, agreed])
         },
       })
-      await client.setxattr(1, 'user.a', value)
+      await client.setxattr(1, 'user.a', value, 1, FUSE_SETXATTR_ACL_KILL_SGID)
     }
   })
 

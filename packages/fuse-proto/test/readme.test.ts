@@ -2,7 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import * as constants from '../src/constants.ts'
 import {
+  FLAG_SETS,
   IMPLEMENTED_FLAGS,
   IMPLEMENTED_FLAGS2,
   InitFlags,
@@ -84,6 +86,16 @@ function featuresTable(): string {
   )
 }
 
+function flagsTable(): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
+  const rows = FLAG_SETS.map(({ messages, field, flags, handler }) => {
+    const named = Object.entries(flags).map(([name, value]) => `${name} 0x${value.toString(16)}`)
+    return line([messages, field, named.join(', '), handler])
+  })
+  const header = ['messages', 'field', 'flags', 'the handler gets']
+  return [line(header), line(header.map(() => '---')), ...rows].join('\n')
+}
+
 function notificationsTable(): string {
   const rows = (Object.keys(NOTIFICATIONS) as NotificationName[]).map(name => {
     const { body, tail } = NOTIFICATIONS[name]
@@ -104,6 +116,15 @@ test('every operation has a method of the handler or a reason, and every feature
   }
 })
 
+test('every flag that has a name stands in one set, and none is empty', () => {
+  const sets = FLAG_SETS.map(({ messages, flags }) => [messages, Object.keys(flags).length])
+  expect(sets.filter(([, count]) => count === 0)).toEqual([])
+  const prefixes =
+    /^(FATTR|FOPEN|FALLOC_FL|RENAME|FUSE_(GETATTR|OPEN|RELEASE|READ|WRITE|FSYNC|LK|SETXATTR|IOCTL|POLL|ATTR))_/
+  const named = Object.keys(constants).filter(name => prefixes.test(name))
+  expect(FLAG_SETS.flatMap(({ flags }) => Object.keys(flags)).length).toBe(named.length + 1)
+})
+
 test('the README has the program, the operations and the features that the code has', async () => {
   let readme = readFileSync(readmePath, 'utf8')
   readme = withPart(
@@ -113,6 +134,7 @@ test('the README has the program, the operations and the features that the code 
   )
   readme = withPart(readme, 'operations', operationsTable())
   readme = withPart(readme, 'features', featuresTable())
+  readme = withPart(readme, 'flags', flagsTable())
   readme = withPart(readme, 'notifications', notificationsTable())
   await expect(readme).toMatchFileSnapshot('../README.md')
 })

@@ -1,21 +1,22 @@
 // Ranges of open files: allocating, punching and zeroing (fallocate), finding data and holes (lseek), and copying from file to
 // file without the guest (copy_file_range). Holes are known of unpublished changes only: the storage has none.
 
-import { type Awaitable, type FileHandle, FsError } from '@ovfs/fuse-proto'
+import {
+  type Awaitable,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  type FileHandle,
+  FsError,
+  SEEK_DATA,
+  SEEK_HOLE,
+} from '@ovfs/fuse-proto'
 import type { Tree } from '../names/tree.ts'
 import type { Publisher } from '../writes/publication.ts'
 import type { WholeCopies } from '../writes/whole-copies.ts'
 import type { Files } from './files.ts'
 import { Gathered, OwnData } from './gathered.ts'
 import type { Handles, OpenFile } from './handles.ts'
-
-// linux/falloc.h
-const FALLOC_FL_KEEP_SIZE = 0x01
-const FALLOC_FL_PUNCH_HOLE = 0x02
-const FALLOC_FL_ZERO_RANGE = 0x10
-
-const SEEK_DATA = 3
-const SEEK_HOLE = 4
 
 /** What one request copies at most, in bytes: a shorter count than asked for is an answer, and the guest asks again. */
 const MOST_COPIED = 32 << 20
