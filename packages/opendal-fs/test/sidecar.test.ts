@@ -2,7 +2,10 @@ import fc from 'fast-check'
 import { Operator } from 'opendal'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type AttributeEntry, decodeEntries, encodeEntries } from '../src/attributes/attribute-entry.ts'
+import { Sidecar } from '../src/attributes/sidecar.ts'
 import { OpendalFs } from '../src/index.ts'
+import { KeyNames } from '../src/storage/key-names.ts'
+import { Storage } from '../src/storage/storage.ts'
 import { Faults, faulty } from './faulty-operator.ts'
 import { Guest } from './guest.ts'
 
@@ -70,6 +73,22 @@ describe('two hosts', () => {
     await guest.setattr('f', { mode: 0o600 })
     await guest.fs.syncfs()
     expect((await stored()).get('f')?.mode).toBe(0o100600)
+  })
+
+  it('start over when another was faster, on a service that takes no conditions', async () => {
+    const faults = new Faults()
+    faults.sidecars = true
+    await operator.write('f', Buffer.from('x'))
+    const guest = mount(faulty(operator, faults))
+    await guest.setattr('f', { mode: 0o600 })
+    let looks = 0
+    faults.after = async (operation, key) => {
+      if (operation === 'stat' && key === KEY && ++looks === 1)
+        await store({ g: { ctime: past, mode: 0o100640 } })
+    }
+    await guest.fs.syncfs()
+    expect((await stored()).get('f')?.mode).toBe(0o100600)
+    expect((await stored()).get('g')?.mode).toBe(0o100640)
   })
 
   it('start over when the service finds that another was faster', async () => {
@@ -209,5 +228,39 @@ describe('the format', () => {
         else expect(decode).toThrow(Error)
       }),
     )
+  })
+})
+
+describe('a sidecar that is empty', () => {
+  it('holds nothing, and is written like one that is not there', async () => {
+    await operator.write('f', Buffer.from('x'))
+    await operator.write(KEY, Buffer.alloc(0))
+    const guest = mount()
+    await guest.setattr('f', { mode: 0o600 })
+    await guest.fs.syncfs()
+    expect((await stored()).get('f')?.mode).toBe(0o100600)
+    expect(errors).toEqual([])
+  })
+})
+
+describe('a sidecar that is full', () => {
+  it('refuses what would make it larger, loses nothing that it has, and takes more once there is room', async () => {
+    const onError = (error: Error) => errors.push(error)
+    const options = { scheme: 'memory', timeoutMs: 10_000, readOnly: false, onError }
+    const storage = new Storage(operator, options)
+    const sidecar = new Sidecar(storage, new KeyNames('memory'), () => '', undefined, 1000)
+    const xattrs = new Map([['user.x', new Uint8Array(500)]])
+    sidecar.set('a', { ctime: past, xattrs }, true)
+    await sidecar.flush()
+    sidecar.requireWritable()
+    sidecar.set('b', { ctime: past, xattrs }, true)
+    await expect(sidecar.flush()).rejects.toMatchObject({ code: 'ENOSPC' })
+    expect([...(await stored()).keys()]).toEqual(['a'])
+    expect(() => sidecar.requireWritable()).toThrow('no room')
+    await expect(sidecar.flush()).rejects.toMatchObject({ code: 'ENOSPC' })
+    sidecar.set('a', undefined, false)
+    await sidecar.flush()
+    sidecar.requireWritable()
+    expect([...(await stored()).keys()]).toEqual(['b'])
   })
 })

@@ -27,7 +27,7 @@ export type Entries = Map<string, AttributeEntry>
 /** An entry as JSON holds it. */
 export type PlainEntry = Readonly<Record<string, unknown>>
 
-/** Larger ones are not read. Bytes. */
+/** Larger ones are not read, and so not written: room for a million entries. Bytes. */
 export const LARGEST_SIDECAR = 256 << 20
 
 const FORMAT = 'ovfs attributes'

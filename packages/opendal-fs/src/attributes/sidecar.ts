@@ -8,7 +8,8 @@ import type { EntryKey } from '../journal/journal-entries.ts'
 import { type KeyNames, SIDECAR } from '../storage/key-names.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
-import { isVersionLost } from '../storage/storage-error.ts'
+import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
+import { mayBeVersion } from '../writes/conflict.ts'
 import {
   type AttributeEntry,
   decodeEntries,
@@ -34,6 +35,7 @@ export class Sidecar {
   /** The directory's key now: it may move. */
   readonly #directoryKey: () => string
   readonly #notes: AttributeNotes | undefined
+  readonly #largest: number
   #stored: Entries = new Map()
   readonly #changes = new Map<string, Change>()
   /** The object that `#stored` came from; undefined if there was none, or if it must be read again. */
@@ -43,14 +45,24 @@ export class Sidecar {
   #writing: Promise<void> | undefined
   /** Until when it may be trusted, in milliseconds since the epoch. */
   until = 0
+  /** The changes that wait have no room: what would come to them is refused. */
+  #full = false
   /** A change is waiting that a program asked for, and not only the time at which it wrote. */
   urgent = false
 
-  constructor(storage: Storage, names: KeyNames, directoryKey: () => string, notes?: AttributeNotes) {
+  /** @param largest bytes of the object; what would make it larger is refused */
+  constructor(
+    storage: Storage,
+    names: KeyNames,
+    directoryKey: () => string,
+    notes?: AttributeNotes,
+    largest = LARGEST_SIDECAR,
+  ) {
     this.#storage = storage
     this.#names = names
     this.#directoryKey = directoryKey
     this.#notes = notes
+    this.#largest = largest
   }
 
   /** The storage lacks something. */
@@ -134,9 +146,15 @@ export class Sidecar {
     return this.#damage !== undefined
   }
 
-  /** @throws EIO if the object is not ours to change */
+  /** @throws EIO if the object is not ours to change, ENOSPC if it is full */
   requireWritable(): void {
     if (this.#damage !== undefined) throw this.#damage
+    if (this.#full) throw this.#fullError()
+  }
+
+  #fullError(): FsError {
+    const key = JSON.stringify(this.#directoryKey() + SIDECAR)
+    return new FsError('ENOSPC', `${key} has no room for more: it may have ${this.#largest} bytes`)
   }
 
   /** The directory is gone: nothing of it is wanted any more. */
@@ -161,11 +179,11 @@ export class Sidecar {
     for (let attempt = 1; ; attempt++) {
       const info = attempt === 1 && known !== undefined ? known.info : await this.#storage.stat(key)
       if (info === undefined || info.size === 0) {
-        this.#take(undefined, new Map())
+        this.#take(info, new Map())
         return
       }
       if (this.#info !== undefined && isTellable(info) && versionOf(this.#info) === versionOf(info)) return
-      if (info.size > LARGEST_SIDECAR) return this.#refuse(info, `${info.size} bytes are too many`)
+      if (info.size > this.#largest) return this.#refuse(info, `${info.size} bytes are too many`)
       try {
         const bytes = await this.#storage.read(key, 0, info.size, info.etag)
         return this.#decode(info, bytes)
@@ -218,7 +236,7 @@ export class Sidecar {
         await this.read()
         // Times are not worth an error: that the object is damaged has been reported.
         if (this.#damage !== undefined && !urgent) break
-        this.requireWritable()
+        if (this.#damage !== undefined) throw this.#damage
         const merged = merge(this.#stored, writing)
         if (merged === undefined) break
         try {
@@ -250,16 +268,25 @@ export class Sidecar {
     const storage = this.#storage
     const directory = this.#directoryKey()
     const key = directory + SIDECAR
-    if (entries.size === 0) await storage.delete(key)
-    else {
+    if (entries.size === 0) {
+      this.#full = false
+      await storage.delete(key)
+    } else {
       const bytes = encodeEntries(entries)
+      // What was written beyond could not be read any more: the storage keeps what it has.
+      this.#full = bytes.byteLength > this.#largest
+      if (this.#full) throw this.#fullError()
       const source = {
         async *parts(): AsyncGenerator<Uint8Array> {
           yield bytes
         },
       }
       const condition = this.#info === undefined ? { absent: true } : { etag: this.#info.etag }
-      await replaceObject(storage, this.#names, key, source, bytes.byteLength, condition)
+      const expected = this.#info
+      const confirm = async () => {
+        if (!mayBeVersion(expected, await storage.stat(key))) throw versionLostError('write', key)
+      }
+      await replaceObject(storage, this.#names, key, source, bytes.byteLength, condition, confirm)
     }
     this.#stored = entries
     // Whoever has written since is found out by the next reading.
