@@ -104,6 +104,24 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect(kept()).toEqual(['ours'])
   })
 
+  it.each([
+    ['half of the bytes', (key: string) => theirs(key, 'half')],
+    ['nothing', (key: string) => storage.outside.delete(key)],
+  ])('does not believe a service that has taken the bytes and then has %s', async (_, spoil) => {
+    faults.after = async operation => {
+      if (operation === (scheme === 'fs' ? 'rename' : 'write')) await spoil('f')
+    }
+    const file = await guest.create('f')
+    await file.write(0, 'half and half')
+    await expect(file.fsync()).rejects.toMatchObject({ code: 'EIO' })
+    expect(fs.unpublished()).toEqual(['/f'])
+    expect(errors).toEqual([expect.objectContaining({ operation: 'write', key: 'f' })])
+    faults.after = () => undefined
+    const closed = await file.close().catch(() => 'lost')
+    if (closed === 'lost') expect(kept()).toEqual(['half and half'])
+    else expect(await outside('f')).toBe('half and half')
+  })
+
   it('is content if the other host has published the very same bytes', async () => {
     const file = await guest.create('f')
     await file.write(0, 'the same')

@@ -13,7 +13,7 @@ import type { Settings } from '../options.ts'
 import { type DoubtfulAttempt, doubtOf, hasLanded } from '../storage/doubtful-attempt.ts'
 import { type PartSource, replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
-import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
+import { isVersionLost, StorageError, versionLostError } from '../storage/storage-error.ts'
 import { Usage } from '../usage.ts'
 import { type ConflictError, isSameContent, keepLoser, mayBeVersion } from './conflict.ts'
 import { DirtyFile } from './dirty-file.ts'
@@ -200,8 +200,7 @@ export class Publisher {
     try {
       const bytes = await this.#replace(key, found, saved?.source ?? dirty, snapshot.size, early)
       if (bytes === 'lost') return await this.#settleConflict(inode, dirty, await storage.stat(key))
-      // The bytes are there: if their version cannot be learned now, the next look will tell it.
-      const info = await storage.stat(key).catch(() => undefined)
+      const info = await this.#stored(key, snapshot.size)
       await this.#published(inode, dirty, snapshot, info, bytes, saved)
     } catch (error) {
       if (saved === undefined) await this.#doubt(error, dirty, snapshot)
@@ -211,6 +210,26 @@ export class Publisher {
         dirty.release(snapshot.mark)
       else await this.#saved?.attempted(inode)
     }
+  }
+
+  /**
+   * The version that has been stored; undefined if it cannot be learned now: the next look will tell it.
+   * @throws StorageError if the service has something else, though it took the bytes: they are kept here
+   */
+  async #stored(key: string, size: number): Promise<ObjectInfo | undefined> {
+    let info: ObjectInfo | undefined
+    try {
+      info = await this.#tree.storage.stat(key)
+    } catch (error) {
+      if (error instanceof StorageError) return undefined
+      throw error
+    }
+    if (info?.kind === 'file' && info.size === size) return info
+    const there = info === undefined ? 'nothing is' : `${info.size} bytes are`
+    const text = `${there} there after ${size} bytes were stored`
+    const error = new StorageError('Unexpected', 'EIO', false, 'write', key, text)
+    this.#settings.onError(error)
+    throw error
   }
 
   async #doubt(error: unknown, dirty: DirtyFile, snapshot: Snapshot): Promise<void> {
