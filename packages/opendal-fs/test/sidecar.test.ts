@@ -231,6 +231,39 @@ describe('the format', () => {
   })
 })
 
+describe('a sidecar that is large', () => {
+  it('rests after it was written, a second for each MiB, and is written all the same when somebody waits', async () => {
+    const onError = (error: Error) => errors.push(error)
+    const storage = new Storage(operator, { scheme: 'memory', timeoutMs: 10_000, readOnly: false, onError })
+    const sidecar = new Sidecar(storage, new KeyNames('memory'), () => '')
+    sidecar.set('a', { ctime: past, mode: 0o100600 }, true)
+    await sidecar.flush()
+    expect(sidecar.restsUntil).toBeLessThanOrEqual(Date.now())
+    sidecar.set('b', { ctime: past, xattrs: new Map([['user.x', new Uint8Array(3 << 20)]]) }, true)
+    const before = Date.now()
+    await sidecar.flush()
+    expect(sidecar.restsUntil).toBeGreaterThanOrEqual(before + 4_000)
+    sidecar.set('b', undefined, false)
+    await sidecar.flush()
+    expect([...(await stored()).keys()]).toEqual(['a'])
+  })
+
+  it('is left alone until it has rested, unless somebody waits for it', async () => {
+    await operator.write('f', Buffer.from('x'))
+    await store({
+      large: { ctime: past, xattrs: new Map([['user.x', new Uint8Array(3 << 20)]]) },
+    })
+    const guest = mount(operator, 10_000)
+    await guest.setattr('f', { mode: 0o600 })
+    await guest.fs.syncfs()
+    await guest.setattr('f', { mode: 0o640 })
+    await new Promise(resolve => setTimeout(resolve, 1_500))
+    expect((await stored()).get('f')?.mode).toBe(0o100600)
+    await guest.fs.syncfs()
+    expect((await stored()).get('f')?.mode).toBe(0o100640)
+  })
+})
+
 describe('a sidecar that is empty', () => {
   it('holds nothing, and is written like one that is not there', async () => {
     await operator.write('f', Buffer.from('x'))

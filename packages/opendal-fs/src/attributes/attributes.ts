@@ -297,8 +297,21 @@ export class Attributes {
   async settleAll(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    await this.#settleEach([...this.#dirty])
+  }
+
+  /** Writes what nobody waits for, apart from large sidecars that have been written a moment ago. */
+  async #settleDue(): Promise<void> {
+    this.#timer = undefined
+    const now = Date.now()
+    const due = [...this.#dirty].filter(({ directory }) => (directory!.sidecar?.restsUntil ?? 0) <= now)
+    if (due.length < this.#dirty.size) this.#arm(FLUSH_DELAY_MS)
+    await this.#settleEach(due)
+  }
+
+  async #settleEach(directories: readonly Inode[]): Promise<void> {
     let failure: { error: unknown } | undefined
-    await forEachConcurrently([...this.#dirty], CONCURRENT_FLUSHES, async directory => {
+    await forEachConcurrently(directories, CONCURRENT_FLUSHES, async directory => {
       await this.#names
         .shared(() => this.#flush(directory))
         .catch(error => {
@@ -325,7 +338,7 @@ export class Attributes {
   #arm(milliseconds: number): void {
     this.#timer ??= setTimeout(() => {
       // Nobody waits for it; another attempt is due, and an fsync gets the error that it ends with.
-      this.settleAll().catch(this.#settings.onError)
+      this.#settleDue().catch(this.#settings.onError)
     }, milliseconds).unref()
   }
 

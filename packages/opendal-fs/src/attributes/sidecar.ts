@@ -21,6 +21,9 @@ import {
 } from './attribute-entry.ts'
 import { compareTimes, timeOf } from './time.ts'
 
+/** It is written whole: a large one is left alone for so long after each MiB that was written, at most so long. */
+const REST_MS_PER_MIB = 1_000
+const LONGEST_REST_MS = 30_000
 /** Another host may write between our reading and writing, so often in a row. */
 const ATTEMPTS = 8
 
@@ -45,6 +48,8 @@ export class Sidecar {
   #writing: Promise<void> | undefined
   /** Until when it may be trusted, in milliseconds since the epoch. */
   until = 0
+  /** Until when nobody should write it who is not waited for, in milliseconds since the epoch. */
+  restsUntil = 0
   /** The changes that wait have no room: what would come to them is refused. */
   #full = false
   /** A change is waiting that a program asked for, and not only the time at which it wrote. */
@@ -287,6 +292,8 @@ export class Sidecar {
         if (!mayBeVersion(expected, await storage.stat(key))) throw versionLostError('write', key)
       }
       await replaceObject(storage, this.#names, key, source, bytes.byteLength, condition, confirm)
+      const restMs = Math.floor(bytes.byteLength / (1 << 20)) * REST_MS_PER_MIB
+      this.restsUntil = Date.now() + Math.min(restMs, LONGEST_REST_MS)
     }
     this.#stored = entries
     // Whoever has written since is found out by the next reading.
