@@ -44,6 +44,15 @@ export {
 } from './protocol-error.ts'
 export { attrOf, attrReplyOf, entryOf } from './replies.ts'
 export type { FuseMessage } from './request-workspace.ts'
+export {
+  type KeptFolder,
+  type KeptMemory,
+  type LogSlot,
+  NO_SLOT,
+  type SessionEntry,
+  SessionLog,
+  type SessionLogOptions,
+} from './session-log.ts'
 export { type Spans, spansOf } from './spans.ts'
 export * from './structs.ts'
 export * from './structs-extended.ts'

@@ -28,6 +28,7 @@ export {
   type InflightMemory,
   type Negotiated,
 } from './frontend-session.ts'
+export { type MappedFile, MappedFolder } from './mapped-folder.ts'
 export {
   BACKEND_REQUESTS,
   type BackendRequest,

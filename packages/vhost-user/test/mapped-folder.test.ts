@@ -1,0 +1,51 @@
+import { spawnSync } from 'node:child_process'
+import { truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { MappedFolder } from '../src/index.ts'
+import { temporaryFolder } from './peers.ts'
+
+const PACKAGE = fileURLToPath(new URL('../dist/index.js', import.meta.url))
+
+test('what was stored before a SIGKILL is there for the next process', () => {
+  const path = temporaryFolder()
+  const program = `
+    import { MappedFolder } from ${JSON.stringify(PACKAGE)}
+    const { buffer } = new MappedFolder(${JSON.stringify(path)}).create('kept', 8192)
+    new Uint8Array(buffer)[8191] = 42
+    process.kill(process.pid, 'SIGKILL')
+  `
+  const { signal } = spawnSync(process.execPath, ['--input-type=module', '--eval', program])
+  expect(signal).toBe('SIGKILL')
+  const file = new MappedFolder(path).open('kept')!
+  expect(file.buffer.byteLength).toBe(8192)
+  expect(new Uint8Array(file.buffer)[8191]).toBe(42)
+  file.release()
+})
+
+test('a new file takes the place of an old one, whose mapping stays what it was', () => {
+  const folder = new MappedFolder(temporaryFolder())
+  const old = folder.create('file', 4096)
+  const bytes = new Uint8Array(old.buffer).fill(1)
+  folder.create('file.new', 4096).release()
+  folder.rename('file.new', 'file')
+  const next = folder.open('file')!
+  expect([bytes[0], new Uint8Array(next.buffer)[0]]).toEqual([1, 0])
+  next.release()
+  old.release()
+  folder.remove('file')
+  folder.remove('file')
+  expect(folder.open('file')).toBeUndefined()
+})
+
+test('a file that cannot be one of these is not mapped', () => {
+  const folder = new MappedFolder(temporaryFolder())
+  writeFileSync(join(folder.path, 'empty'), '')
+  writeFileSync(join(folder.path, 'odd'), 'abc')
+  expect([folder.open('empty'), folder.open('odd')]).toEqual([undefined, undefined])
+  folder.create('cut', 8192).release()
+  truncateSync(join(folder.path, 'cut'), 5000)
+  expect(folder.open('cut')).toBeUndefined()
+  expect(() => folder.create('none', 100)).toThrow(RangeError)
+})
