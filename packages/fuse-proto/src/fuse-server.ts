@@ -9,19 +9,15 @@ import { FUSE_INIT_BSWAP_RESERVED, FUSE_KERNEL_VERSION, InitFlags, Opcode, PATH_
 import { Errno, FsError } from './errno.ts'
 import type { FuseHandler, NodeId } from './handler.ts'
 import { decodeInit, negotiate, requireVersion, versionOnly } from './init.ts'
-import type { Operation } from './operation.ts'
+import { KeptSession } from './kept-session.ts'
 import { OPERATION_BY_OPCODE, opcodeName } from './operations.ts'
+import { type Plan, planFor } from './plan.ts'
 import { FuseProtocolError } from './protocol-error.ts'
 import { Request } from './request.ts'
-import {
-  ARGUMENT_BYTES,
-  type FuseMessage,
-  NO_SESSION,
-  RequestWorkspace,
-  type Session,
-} from './request-workspace.ts'
+import { type FuseMessage, NO_SESSION, RequestWorkspace, type Session } from './request-workspace.ts'
+import type { SessionLog } from './session-log.ts'
 import { decodeSession, encodeSession } from './session-state.ts'
-import { gather } from './spans.ts'
+import { gather, scatter } from './spans.ts'
 import { InHeader, type InitIn, type InitOut, OutHeader } from './structs.ts'
 import { formatMessage } from './trace.ts'
 
@@ -39,28 +35,8 @@ export interface FuseServerOptions {
   onError?: (report: FuseErrorReport) => void
   /** Given a line for each message; `now` is a clock in milliseconds. Costs more than most answers do. */
   trace?: { now(): number; line(text: string): void }
-}
-
-/**
- * What one row comes to with a given handler. All plans have the same shape, unlike rows, so that reading them costs the
- * same however many operations a guest mixes.
- */
-interface Plan {
-  readonly opcode: number
-  /** What the arguments start with, for errors. */
-  readonly struct: string
-  readonly requestSize: number
-  readonly replySize: number
-  readonly silent: boolean
-  /** Names or values follow the structure, so that all of the arguments are needed. */
-  readonly whole: boolean
-  /** Most bytes of arguments, where `whole`. */
-  readonly limit: number
-  /** Undefined if the handler does not serve the operation: then `missing` answers. */
-  readonly call: Operation['call'] | undefined
-  readonly missing: Operation['missing']
-  readonly answer: Operation['answer'] | undefined
-  readonly partial: Operation['partial'] | undefined
+  /** Where the session is written down as it goes, so that the server of another process can `resume` it. */
+  log?: SessionLog | undefined
 }
 
 const POOLED_REQUESTS = 1024
@@ -74,6 +50,7 @@ export class FuseServer {
   readonly #idle: Request[] = []
   /** Requests whose handler has not settled yet. */
   readonly #pending = new Set<Request>()
+  readonly #kept: KeptSession | undefined
   #session: Session = NO_SESSION
   #negotiated: InitOut | undefined
   /** The end of an earlier session that is not over yet. */
@@ -82,6 +59,7 @@ export class FuseServer {
   constructor(handler: FuseHandler, options: FuseServerOptions = {}) {
     this.#handler = handler
     this.#options = options
+    this.#kept = options.log && new KeptSession(options.log)
     this.#plans = OPERATION_BY_OPCODE.map(row => row && planFor(row, handler))
   }
 
@@ -102,6 +80,7 @@ export class FuseServer {
     if (request.begin(message)) {
       if (this.#options.trace) this.#startTrace(request)
       const plan = this.#plans[request.opcode]
+      if (this.#kept?.hasEarlier && this.#answerAgain(request, message)) return
       try {
         const result = this.#dispatch(plan, request)
         if (result instanceof Promise) {
@@ -112,6 +91,7 @@ export class FuseServer {
       } catch (error) {
         written = this.#fail(plan, request, error)
       }
+      if (plan?.once === true) this.#keep(request, written)
       if (this.#options.trace) this.#endTrace(request, written)
     } else {
       // Without a header there is no `unique` to answer.
@@ -139,6 +119,29 @@ export class FuseServer {
     if (this.#handler.restore === undefined) throw notMovable()
     await this.#handler.restore(handler)
     this.#agree(negotiated)
+  }
+
+  /**
+   * Goes on with the session that the log tells of, to be called before the first message. False if there is none: then the
+   * handler has ended it. Rejects if the log makes no sense, or with what the handler fails with: the log is as it was.
+   */
+  async resume(): Promise<boolean> {
+    const negotiated = this.#kept?.resume()
+    await this.#handler.resume?.()
+    if (negotiated === undefined) {
+      await this.#handler.destroy?.()
+      this.#kept?.begin(undefined)
+      return false
+    }
+    this.#agree(negotiated)
+    return true
+  }
+
+  /** As `end`, but the session is another process's to `resume`. */
+  leave(): void {
+    for (const request of this.#pending) request.detach()
+    this.#pending.clear()
+    this.#session = NO_SESSION
   }
 
   /**
@@ -207,6 +210,7 @@ export class FuseServer {
     } catch (error) {
       written = this.#fail(plan, request, error)
     }
+    if (plan.once) this.#keep(request, written)
     if (this.#options.trace) this.#endTrace(request, written)
     this.#recycle(request)
     try {
@@ -249,6 +253,7 @@ export class FuseServer {
 
   #agree(negotiated: InitOut): InitOut {
     this.#negotiated = negotiated
+    this.#kept?.begin(negotiated)
     this.#session = {
       setxattrExt: (negotiated.flags & InitFlags.SETXATTR_EXT) !== 0,
       maxWrite: negotiated.maxWrite,
@@ -263,6 +268,7 @@ export class FuseServer {
       this.#negotiated = undefined
       const ended = (failure?: { error: unknown }) => {
         this.#ending = undefined
+        this.#kept?.end()
         if (failure) this.#options.onError?.({ operation: 'DESTROY', node: 0, name: undefined, ...failure })
       }
       try {
@@ -272,12 +278,27 @@ export class FuseServer {
             () => ended(),
             (error: unknown) => ended({ error }),
           )
-        }
+        } else ended()
       } catch (error) {
         ended({ error })
       }
     }
     return this.#ending
+  }
+
+  #keep(request: Request, written: number): void {
+    if (this.#kept !== undefined && request.unique > 0)
+      this.#kept.answered(request.unique, request.writable, written)
+  }
+
+  /** True if an earlier process has answered the request, which the guest has not seen: it is told the same now. */
+  #answerAgain(request: Request, message: FuseMessage): boolean {
+    const reply = this.#kept?.earlierAnswer(request.unique)
+    if (reply === undefined) return false
+    scatter(message.writable, 0, reply, 0, reply.byteLength)
+    this.#recycle(request)
+    message.complete(reply.byteLength)
+    return true
   }
 
   #recycle(request: Request): void {
@@ -303,25 +324,6 @@ export class FuseServer {
     const reply = new Uint8Array(Math.min(written, TRACED_BYTES))
     gather(request.writable, 0, reply, 0, reply.byteLength)
     trace.line(formatMessage(request.traced, reply, trace.now() - request.startedAt))
-  }
-}
-
-function planFor(row: Operation, handler: FuseHandler): Plan {
-  const names = row.names ?? 0
-  const served = (row.methods ?? []).some(method => handler[method] !== undefined)
-  const hasValue = row.requestTail === 'value'
-  return {
-    opcode: row.opcode,
-    struct: row.request?.cName ?? 'names',
-    requestSize: row.requestSize,
-    replySize: row.replySize,
-    silent: row.silent === true,
-    whole: names > 0 || row.opcode === Opcode.INIT,
-    limit: hasValue ? ARGUMENT_BYTES : PATH_MAX + names * PATH_MAX,
-    call: served ? row.call : undefined,
-    missing: row.missing,
-    answer: row.answer,
-    partial: row.partial,
   }
 }
 

@@ -34,6 +34,11 @@ export interface RequestContext {
    * method returns or awaits. Throws FuseProtocolError.
    */
   extensions(): RequestExtensions
+  /**
+   * Names the request among all of the guest's: one that comes again, because its answer was lost with an earlier process, has
+   * the same. To be asked for before the method returns or awaits.
+   */
+  readonly unique?: number
 }
 
 /**
@@ -162,6 +167,8 @@ export interface FuseHandler {
   save?(): Awaitable<Uint8Array>
   /** Begins a session, instead of `init`, from what `save` gave elsewhere. Fails if the bytes, which are untrusted, make no sense. */
   restore?(state: Uint8Array): Awaitable<void>
+  /** Goes on with what a handler of another process wrote into the session's log, if it wrote anything; instead of `init`. */
+  resume?(): Awaitable<void>
 
   /** A name within a directory. Raises the lookup count of the answer. `nodeid` 0 = does not exist, cacheable. */
   lookup?(ctx: RequestContext, parent: NodeId, name: string): Awaitable<EntryOut>

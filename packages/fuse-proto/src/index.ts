@@ -27,6 +27,7 @@ export {
 export { type FuseErrorReport, FuseServer, type FuseServerOptions } from './fuse-server.ts'
 export * from './handler.ts'
 export { decodeInit, negotiate } from './init.ts'
+export { FIRST_HANDLER_KIND } from './kept-session.ts'
 export { decodeName, encodedLength, encodeName, encodeNameInto, hasEscapedBytes } from './names.ts'
 export {
   decodeNotification,

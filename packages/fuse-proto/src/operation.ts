@@ -26,6 +26,8 @@ export interface Layout {
   readonly replyTail?: ReplyTail
   /** The operation is never answered. */
   readonly silent?: true
+  /** Done twice it would have another outcome than done once: a request that was answered must not be carried out again. */
+  readonly once?: true
   /**
    * What Linux makes of ENOSYS: the operation is not sent again during the mount and its callers get this. Without
    * it ENOSYS reaches the application each time.

@@ -60,6 +60,7 @@ export const DEVICE_OPERATIONS: readonly Operation[] = [
     missing: 'ENOSYS',
   }),
   operation('IOCTL', {
+    once: true,
     node: 'node',
     request: X.IoctlIn,
     requestTail: 'data',

@@ -33,6 +33,7 @@ function answerListing(request: Request): number {
 
 export const DIRECTORY_OPERATIONS: readonly Operation[] = [
   operation('OPENDIR', {
+    once: true,
     node: 'node',
     request: S.OpenIn,
     reply: [S.OpenOut],
@@ -53,6 +54,7 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     partial: request => request.listingLength,
   }),
   operation('RELEASEDIR', {
+    once: true,
     node: 'node',
     request: S.ReleaseIn,
     methods: ['releasedir'],

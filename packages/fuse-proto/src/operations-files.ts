@@ -129,6 +129,7 @@ function copyFileRange(handler: FuseHandler, request: Request, max: number) {
 
 export const FILE_OPERATIONS: readonly Operation[] = [
   operation('OPEN', {
+    once: true,
     node: 'node',
     request: S.OpenIn,
     reply: [S.OpenOut],
@@ -164,6 +165,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     answer: answerWritten,
   }),
   operation('RELEASE', {
+    once: true,
     node: 'node',
     request: S.ReleaseIn,
     methods: ['release'],
@@ -196,6 +198,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     answer: answerEmpty,
   }),
   operation('CREATE', {
+    once: true,
     node: 'parent',
     request: S.CreateIn,
     names: 1,
@@ -242,6 +245,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     answer: answerNumber,
   }),
   operation('COPY_FILE_RANGE', {
+    once: true,
     node: 'source',
     request: X.CopyFileRangeIn,
     reply: [S.WriteOut],
@@ -252,6 +256,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     answer: answerWritten,
   }),
   operation('COPY_FILE_RANGE_64', {
+    once: true,
     node: 'source',
     request: X.CopyFileRangeIn,
     reply: [X.CopyFileRangeOut],
@@ -262,6 +267,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     answer: answerNumber,
   }),
   operation('TMPFILE', {
+    once: true,
     node: 'parent',
     request: S.CreateIn,
     names: 1,

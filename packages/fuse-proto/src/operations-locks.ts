@@ -37,6 +37,7 @@ export const LOCK_OPERATIONS: readonly Operation[] = [
     answer: (request, lk: FileLock) => request.bytes(LkOut.toBytes({ lk })),
   }),
   operation('SETLK', {
+    once: true,
     node: 'node',
     request: LkIn,
     methods: ['setlk'],
@@ -45,6 +46,7 @@ export const LOCK_OPERATIONS: readonly Operation[] = [
     answer: answerEmpty,
   }),
   operation('SETLKW', {
+    once: true,
     node: 'node',
     request: LkIn,
     methods: ['setlk'],

@@ -187,6 +187,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     },
   }),
   operation('SYMLINK', {
+    once: true,
     node: 'parent',
     names: 1,
     requestTail: 'target',
@@ -200,6 +201,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answer: answerEntry,
   }),
   operation('MKNOD', {
+    once: true,
     node: 'parent',
     request: S.MknodIn,
     names: 1,
@@ -215,6 +217,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answer: answerEntry,
   }),
   operation('MKDIR', {
+    once: true,
     node: 'parent',
     request: S.MkdirIn,
     names: 1,
@@ -229,6 +232,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answer: answerEntry,
   }),
   operation('UNLINK', {
+    once: true,
     node: 'parent',
     names: 1,
     methods: ['unlink'],
@@ -237,6 +241,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answer: answerEmpty,
   }),
   operation('RMDIR', {
+    once: true,
     node: 'parent',
     names: 1,
     methods: ['rmdir'],
@@ -245,6 +250,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answer: answerEmpty,
   }),
   operation('RENAME', {
+    once: true,
     node: 'old parent',
     request: S.RenameIn,
     names: 2,
@@ -254,6 +260,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answer: answerEmpty,
   }),
   operation('LINK', {
+    once: true,
     node: 'new parent',
     request: S.LinkIn,
     names: 1,
@@ -297,6 +304,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     call: batchForget,
   }),
   operation('RENAME2', {
+    once: true,
     node: 'old parent',
     request: S.Rename2In,
     names: 2,

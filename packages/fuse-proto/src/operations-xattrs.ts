@@ -57,6 +57,7 @@ function answerNames(request: Request, names: readonly string[]): number {
 
 export const XATTR_OPERATIONS: readonly Operation[] = [
   operation('SETXATTR', {
+    once: true,
     node: 'node',
     request: SetxattrInCompat,
     names: 1,
@@ -95,6 +96,7 @@ export const XATTR_OPERATIONS: readonly Operation[] = [
     answer: answerNames,
   }),
   operation('REMOVEXATTR', {
+    once: true,
     node: 'node',
     names: 1,
     enosys: 'EOPNOTSUPP',

@@ -66,3 +66,12 @@ export function truncated(struct: string, offset: number, need: number, have: nu
     have,
   })
 }
+
+/** @param offset within the whole message */
+export function tooLarge(offset: number, errno: ErrnoName): FuseProtocolError {
+  return new FuseProtocolError('TOO_LARGE', 'a number is above 2^53-1', {
+    struct: 'arguments',
+    offset,
+    errno,
+  })
+}

@@ -7,7 +7,7 @@ import { type ErrnoName, FsError } from './errno.ts'
 import { decodeExtensions, NO_EXTENSIONS, type RequestExtensions } from './extensions.ts'
 import { ReadData, WriteData } from './guest-data.ts'
 import type { FileHandle, NodeId, RequestContext } from './handler.ts'
-import { FuseProtocolError, truncated } from './protocol-error.ts'
+import { FuseProtocolError, tooLarge, truncated } from './protocol-error.ts'
 import { type FuseMessage, NO_SESSION, type RequestWorkspace, type Session } from './request-workspace.ts'
 import { secondsOf } from './seconds.ts'
 import { gather, NO_SPANS, Place, type Spans, scatter } from './spans.ts'
@@ -65,6 +65,11 @@ export class Request implements RequestContext {
     this.#workspace = workspace
     this.#view = workspace.argumentView
     this.#bytes = workspace.argumentBytes
+  }
+
+  /** Names the request among those of its guest; -1 if it is above 2^53-1. */
+  get unique(): number {
+    return joinWords(this.#uniqueLow, this.#uniqueHigh)
   }
 
   /** Takes a message; false if it is too short to hold a header. */
@@ -198,7 +203,7 @@ export class Request implements RequestContext {
   number(offset: number, errno: ErrnoName): number {
     const at = this.#start + offset
     const value = joinWords(this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true))
-    if (value < 0) throw tooLarge(offset, errno)
+    if (value < 0) throw tooLarge(InHeader.size + offset, errno)
     return value
   }
 
@@ -389,12 +394,4 @@ export class Request implements RequestContext {
       this.#dirents?.detach()
     }
   }
-}
-
-function tooLarge(offset: number, errno: ErrnoName): FuseProtocolError {
-  return new FuseProtocolError('TOO_LARGE', 'a number is above 2^53-1', {
-    struct: 'arguments',
-    offset: InHeader.size + offset,
-    errno,
-  })
 }
