@@ -68,6 +68,11 @@ export class FuseServer {
     return this.#negotiated
   }
 
+  /** There is a session, and another process could go on with it. */
+  get isKept(): boolean {
+    return this.#negotiated !== undefined && this.#options.log?.isKept === true
+  }
+
   /** Requests that wait for their handler. */
   get pendingCount(): number {
     return this.#pending.size

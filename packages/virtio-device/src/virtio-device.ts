@@ -46,6 +46,8 @@ export class VirtioDevice implements VhostUserDevice {
   readonly #handlers: readonly ChainHandler[]
   readonly #memory = new GuestMemory()
   readonly #queues: (DeviceQueue | undefined)[]
+  /** Rings that stop from now on go on in another process, by the record of what is in flight: nobody is told their bases. */
+  protected keepsRecords = false
   #driverFeatures = 0n
   #log: DirtyLog | undefined
   #logArea: DirtyLogArea | undefined
@@ -108,7 +110,7 @@ export class VirtioDevice implements VhostUserDevice {
   stopRing(index: number): number | Promise<number> {
     const queue = this.#queues[index]
     if (queue === undefined) return 0
-    const base = queue.stop()
+    const base = queue.stop(this.keepsRecords)
     if (typeof base === 'number') {
       this.#queues[index] = undefined
       return base

@@ -1,7 +1,7 @@
 // The virtio-fs device (virtio 1.2, 5.11): the only place where virtio and FUSE meet. All queues, hiprio included, feed one FUSE
 // server: any opcode is taken on any queue.
 
-import type { FuseErrorReport, FuseHandler } from '@ovfs/fuse-proto'
+import type { FuseErrorReport, FuseHandler, SessionLog } from '@ovfs/fuse-proto'
 import { FuseServer } from '@ovfs/fuse-proto'
 import { VirtioDevice } from '@ovfs/virtio-device'
 import { fsConfigSpace } from './config-space.ts'
@@ -15,6 +15,8 @@ export interface VirtioFsDeviceOptions {
    * warns of a device that has one too.
    */
   readonly tag?: string
+  /** Where the session survives this process. The handler writes into the same. */
+  readonly log?: SessionLog | undefined
   /** A request failed for a reason that is not an errno. The guest was told EIO. */
   readonly onRequestError: (report: FuseErrorReport) => void
   /** Given a line for each request and its answer. */
@@ -25,10 +27,13 @@ export class VirtioFsDevice extends VirtioDevice {
   readonly saveState?: () => Promise<Uint8Array>
   readonly loadState?: (state: Uint8Array) => Promise<void>
   readonly #fuse: FuseServer
+  /** The session is left to the next process. */
+  #leaving = false
 
-  constructor({ handler, queueCount, tag, onRequestError, onTrace }: VirtioFsDeviceOptions) {
+  constructor({ handler, queueCount, tag, log, onRequestError, onTrace }: VirtioFsDeviceOptions) {
     const fuse = new FuseServer(handler, {
       onError: onRequestError,
+      log,
       ...(onTrace && { trace: { now: () => performance.now(), line: onTrace } }),
     })
     const space = tag === undefined ? undefined : fsConfigSpace(tag, queueCount - 1)
@@ -46,12 +51,24 @@ export class VirtioFsDevice extends VirtioDevice {
 
   override reset(): void {
     super.reset()
+    if (this.#leaving) this.#fuse.leave()
     // Never rejects. A next session's FUSE_INIT waits for it, this connection need not.
-    void this.#fuse.end()
+    else void this.#fuse.end()
   }
 
-  /** Ends the FUSE session; resolves when the handler has. Never rejects. */
-  end(): Promise<void> {
-    return this.#fuse.end()
+  /** Goes on with the session in the log, to be called before the first connection. See `FuseServer.resume`. */
+  resume(): Promise<boolean> {
+    return this.#fuse.resume()
+  }
+
+  /** What ends the connection from now on does not end the session, if there is one that survives. */
+  leaveSession(): void {
+    this.#leaving = this.#fuse.isKept
+    this.keepsRecords = this.#leaving
+  }
+
+  /** Ends the FUSE session, unless it was left; resolves when the handler has. Never rejects. */
+  async end(): Promise<void> {
+    if (!this.#leaving) await this.#fuse.end()
   }
 }

@@ -1,6 +1,6 @@
 // A virtio-fs daemon in one object: listens for a virtual machine monitor and serves a FuseHandler to its guest.
 
-import type { FuseErrorReport, FuseHandler } from '@ovfs/fuse-proto'
+import type { FuseErrorReport, FuseHandler, SessionLog } from '@ovfs/fuse-proto'
 import { BackendServer, type VhostUserError } from '@ovfs/vhost-user'
 import { VirtioFsDevice } from './device.ts'
 
@@ -16,6 +16,11 @@ export interface VirtioFsOptions {
   readonly requestQueues?: number
   /** What the guest mounts, for monitors that ask the device; up to 36 bytes. Not for QEMU, which has an option of its own. */
   readonly tag?: string
+  /**
+   * Where the session survives this process: a front-end that reconnects to the next one goes on without a FUSE_INIT. The handler
+   * must write what it holds into the same log. Call `resume` before `listen` then.
+   */
+  readonly log?: SessionLog
   readonly onConnect?: () => void
   /** The front-end left; `error` if it was sent away. */
   readonly onDisconnect?: (error: VhostUserError | undefined) => void
@@ -40,9 +45,15 @@ export class VirtioFs {
       handler: options.handler,
       queueCount: 1 + (options.requestQueues ?? DEFAULT_REQUEST_QUEUES),
       ...(options.tag !== undefined && { tag: options.tag }),
+      log: options.log,
       onRequestError: options.onRequestError ?? (() => undefined),
       ...(options.onTrace && { onTrace: options.onTrace }),
     })
+  }
+
+  /** True if there is a session that goes on. Rejects if the log is damaged, or with what the handler fails with. */
+  resume(): Promise<boolean> {
+    return this.#device.resume()
   }
 
   /** Front-ends may connect from now on, one at a time. Throws VhostUserError, such as SOCKET_IN_USE. */
@@ -59,8 +70,12 @@ export class VirtioFs {
     })
   }
 
-  /** Stops listening, finishes the requests in flight, leaves the front-end, and waits until the handler has ended its session. */
+  /**
+   * Stops listening, finishes the requests in flight, leaves the front-end, and waits until the handler has ended its session. A
+   * session that survives is not ended: the front-end is expected to reconnect.
+   */
   async close(): Promise<void> {
+    this.#device.leaveSession()
     await this.#server?.close()
     await this.#device.end()
   }
