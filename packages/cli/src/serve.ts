@@ -20,6 +20,10 @@ export interface ShareEvents {
   disconnected(reason?: string): void
   /** What an earlier daemon left was brought into the storage, before anything is served. */
   replayed(report: ReplayReport): void
+  /** The session of an earlier daemon's guest goes on: its front-end need only connect again. */
+  resumed(): void
+  /** It cannot go on: what there was of it is kept for a person to look at. */
+  sessionLost(reason: string, kept: string): void
   /** A request failed, or a guest or front-end broke the rules. The share goes on. */
   trouble(message: string, fields: LogFields): void
   /** One request and its answer; absent if nobody wants to know, because it costs more than most answers. */
@@ -110,6 +114,8 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
         visit.end()
       },
       replayed: report => announceReplay(log, report),
+      resumed: () => log.info('the session of the guest goes on, once its front-end has reconnected'),
+      sessionLost: (reason, kept) => log.error('a session could not be gone on with', { reason, kept }),
       trouble: (message, fields) => log.error(message, fields),
       ...(settings.logLevel === 'debug' && { request: line => log.debug(line) }),
     },

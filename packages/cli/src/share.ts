@@ -1,61 +1,48 @@
 // What is served: the file system on the operator, behind a virtio-fs device that listens. The only file that knows how the
 // layers below are put together.
 
-import { OpendalFs } from '@ovfs/opendal-fs'
-import { VirtioFs } from '@ovfs/virtio-fs'
+import { OpendalFs, StateError, type StateFolder } from '@ovfs/opendal-fs'
+import { type KeptSession, VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
 import type { Share, ShareOptions } from './serve.ts'
-import { openState, replayError } from './state.ts'
+import { openSession, openState, replayError } from './state.ts'
 import { fileSystemTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
 
-export async function openShare({
-  operator,
-  storage,
-  endpoint,
-  tag,
-  requestQueues,
-  files,
-  readOnly,
-  timeoutMs,
-  events,
-}: ShareOptions): Promise<Share> {
+export async function openShare(options: ShareOptions): Promise<Share> {
+  const { endpoint, tag, requestQueues, files, events } = options
   const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
-  const { stagingDir, stateDir, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
-  const state = stateDir === undefined ? undefined : await openState(stateDir)
-  const fs = new OpendalFs(operator, {
-    ...settings,
-    scheme: storage.service.name,
-    entryTtlMs,
-    negativeTtlMs: entryTtlMs,
-    readOnly,
-    timeoutMs,
-    ...(stagingDir !== undefined && { stagingDir }),
-    ...(state !== undefined && { state }),
-    ...(capacityBytes !== undefined && { capacityBytes }),
-    ...(maxBytes !== undefined && { maxBytes }),
-    ...(maxFiles !== undefined && { maxFiles }),
-    onError: error => troubles.report(fileSystemTrouble(error, storage)),
-  })
-  try {
+  const state = files.stateDir === undefined ? undefined : await openState(files.stateDir)
+  const open = async (): Promise<{ fs: OpendalFs; device: VirtioFs }> => {
+    const { fs, session } = openFileSystem(options, state, troubles)
+    const device = new VirtioFs({
+      ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),
+      handler: fs,
+      requestQueues,
+      ...(tag !== undefined && { tag }),
+      ...(session !== undefined && { log: session.log }),
+      onConnect: events.connected,
+      onDisconnect: error => events.disconnected(error?.message),
+      onError: error => troubles.report(otherTrouble('the front-end or its driver broke a rule', error)),
+      onRequestError: ({ operation, node, name, error }) =>
+        troubles.report(otherTrouble('a request failed', error, { operation, node, name })),
+      ...(events.request && { onTrace: events.request }),
+    })
     const report = await fs.replay()
     if (report !== undefined) events.replayed(report)
-  } catch (error) {
-    await fs.close()
-    await state?.close()
-    throw replayError(error, stateDir)
+    if (session !== undefined && (await device.resume())) events.resumed()
+    return { fs, device }
   }
-  const device = new VirtioFs({
-    ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),
-    handler: fs,
-    requestQueues,
-    ...(tag !== undefined && { tag }),
-    onConnect: events.connected,
-    onDisconnect: error => events.disconnected(error?.message),
-    onError: error => troubles.report(otherTrouble('the front-end or its driver broke a rule', error)),
-    onRequestError: ({ operation, node, name, error }) =>
-      troubles.report(otherTrouble('a request failed', error, { operation, node, name })),
-    ...(events.request && { onTrace: events.request }),
-  })
+  const { fs, device } = await open()
+    .catch(async error => {
+      if (!(error instanceof StateError) || error.reason !== 'DAMAGED' || state === undefined) throw error
+      events.sessionLost(error.message, await state.keepSession())
+      return open()
+    })
+    .catch(async error => {
+      // A file system that could not begin has nothing to end: what an earlier daemon left stays for the next.
+      await state?.close()
+      throw replayError(error, files.stateDir)
+    })
   return {
     listen: async () => {
       try {
@@ -74,4 +61,31 @@ export async function openShare({
     },
     unpublished: () => fs.unpublished(),
   }
+}
+
+function openFileSystem(
+  { operator, storage, files, readOnly, timeoutMs }: ShareOptions,
+  state: StateFolder | undefined,
+  troubles: TroubleLimit,
+): { fs: OpendalFs; session: KeptSession | undefined } {
+  const { stagingDir, stateDir: _, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
+  const onSessionError = (error: Error) =>
+    troubles.report(otherTrouble('the session will not survive this daemon', error))
+  const session = state && openSession(state, storage.display, onSessionError)
+  const fs = new OpendalFs(operator, {
+    ...settings,
+    scheme: storage.service.name,
+    entryTtlMs,
+    negativeTtlMs: entryTtlMs,
+    readOnly,
+    timeoutMs,
+    ...(stagingDir !== undefined && { stagingDir }),
+    ...(state !== undefined && { state }),
+    ...(session !== undefined && { session }),
+    ...(capacityBytes !== undefined && { capacityBytes }),
+    ...(maxBytes !== undefined && { maxBytes }),
+    ...(maxFiles !== undefined && { maxFiles }),
+    onError: error => troubles.report(fileSystemTrouble(error, storage)),
+  })
+  return { fs, session }
 }

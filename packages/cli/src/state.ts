@@ -1,6 +1,7 @@
 // The state folder at the start of a daemon: what to say when it cannot be used.
 
 import { StateError, StateFolder } from '@ovfs/opendal-fs'
+import { type KeptSession, openKeptSession } from '@ovfs/virtio-fs'
 import { CliError } from './error.ts'
 
 export async function openState(path: string): Promise<StateFolder> {
@@ -8,6 +9,17 @@ export async function openState(path: string): Promise<StateFolder> {
     return await StateFolder.open(path)
   } catch (error) {
     throw toCliError(error)
+  }
+}
+
+/** Opens what an earlier daemon has left of its guest's session. Throws StateError. */
+export function openSession(state: StateFolder, share: string, onError: (error: Error) => void): KeptSession {
+  try {
+    return openKeptSession(state.sessionPath, share, onError)
+  } catch (cause) {
+    const reason = cause instanceof TypeError ? 'DAMAGED' : 'UNUSABLE'
+    const message = `${state.sessionPath}: ${(cause as Error).message}`
+    throw new StateError(reason, message, 'EIO', { cause })
   }
 }
 
@@ -26,6 +38,7 @@ function toCliError(error: unknown): unknown {
 
 const HINTS = {
   LOCKED: 'give each daemon its own --state-dir',
+  DAMAGED: 'remove its folder session',
   FOREIGN: 'start the version of ovfs that wrote it, or give another --state-dir',
   UNUSABLE: 'give another --state-dir',
 } as const

@@ -39,15 +39,20 @@ import { Directories } from './names/directories.ts'
 import type { Inode } from './names/inode.ts'
 import { InodeTable } from './names/inode-table.ts'
 import { SharedLock } from './names/locks.ts'
+import { NameChanges } from './names/name-changes.ts'
 import { Namespace } from './names/namespace.ts'
 import { Renamer } from './names/rename.ts'
 import { Tree } from './names/tree.ts'
 import { type OpendalFsOptions, type Settings, settingsOf } from './options.ts'
+import { Attempts } from './session/attempts.ts'
+import { KeptFileSystem } from './session/kept-file-system.ts'
+import { SessionRecord } from './session/session-record.ts'
 import { SessionTransfer } from './session/session-transfer.ts'
 import { KeyNames } from './storage/key-names.ts'
 import { Storage } from './storage/storage.ts'
 import { ConflictError } from './writes/conflict.ts'
 import { Publisher } from './writes/publication.ts'
+import { KeptPages } from './writes/staging-pages.ts'
 import { StagingBudget } from './writes/staging-store.ts'
 import { WholeCopies } from './writes/whole-copies.ts'
 
@@ -62,12 +67,13 @@ export class OpendalFs implements FuseHandler {
   readonly #files: Files
   readonly #ranges: FileRanges
   readonly #directories: Directories
-  readonly #namespace: Namespace
-  readonly #renamer: Renamer
+  readonly #names: NameChanges
   readonly #creation: Creation
   readonly #attributes: AttributeChanges
   readonly #xattrs: ExtendedAttributes
   readonly #sessions: SessionTransfer
+  /** Undefined if nothing survives this process. */
+  readonly #kept: KeptFileSystem | undefined
 
   /** A file lost its changes at the end of a session, when no guest could be told. */
   #untold: ConflictError | undefined
@@ -76,11 +82,13 @@ export class OpendalFs implements FuseHandler {
   constructor(operator: Operator, options: OpendalFsOptions) {
     const settings = settingsOf(options)
     const names = new SharedLock()
+    const pages = settings.session && new KeptPages(settings.session.folder)
     // One ceiling: a quarter of it for what is not published yet.
     const staging = new StagingBudget(
       Math.floor(settings.cacheBytes / 4),
       settings.stagingBytes,
       settings.stagingDir,
+      { kept: pages },
     )
     const cache = new BlockCache(settings.cacheBytes - staging.limit)
     this.#settings = settings
@@ -99,27 +107,46 @@ export class OpendalFs implements FuseHandler {
     const { state } = settings
     const saved = state === undefined ? undefined : new SavedFiles(state, this.#tree, settings.onError)
     const journal = new NameJournal(state?.journal, saved, settings.onError)
-    this.#publisher = new Publisher(this.#tree, staging, names, settings, saved)
+    const { session } = settings
+    const record = session && new SessionRecord(session.log, this.#table, this.#handles)
+    this.#table.record = record
+    this.#handles.record = record
+    this.#tree.attributes.sessionRecord = record
+    this.#publisher = new Publisher(this.#tree, staging, names, settings, saved, record)
     this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings, journal)
     const copies = new WholeCopies(this.#tree, this.#publisher, names)
     this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files, copies)
-    this.#directories = new Directories(this.#tree, this.#handles, settings)
-    this.#namespace = new Namespace(this.#tree, this.#publisher, names, journal)
-    this.#creation = new Creation(this.#tree, this.#namespace, this.#publisher, this.#files)
-    this.#renamer = new Renamer(this.#tree, this.#namespace, names, journal)
+    this.#directories = new Directories(this.#tree, this.#handles, settings, record)
+    const namespace = new Namespace(this.#tree, this.#publisher, names, journal)
+    const attempts = new Attempts(record)
+    this.#creation = new Creation(this.#tree, namespace, this.#publisher, this.#files, attempts)
+    const renamer = new Renamer(this.#tree, namespace, names, journal)
+    this.#names = new NameChanges(this.#tree, namespace, renamer, attempts)
     this.#attributes = new AttributeChanges(this.#tree, this.#publisher, this.#files)
-    this.#xattrs = new ExtendedAttributes(this.#tree)
+    this.#xattrs = new ExtendedAttributes(this.#tree, attempts)
     this.#sessions = new SessionTransfer(this.#tree, this.#handles, this.#publisher)
+    const parts = { tree: this.#tree, handles: this.#handles, publisher: this.#publisher, attempts }
+    this.#kept = session && pages && new KeptFileSystem(session, pages, settings, parts)
   }
 
   /**
-   * Finishes what the journal of an earlier file system says. To be called before anything is asked of this one; if it
-   * rejects, the journal still has it all.
+   * Finishes what the journal of an earlier file system says, and takes over what that one's guest holds. To be called before
+   * anything is asked of this one. If it rejects, the journal and the log still have it all: as a StateError DAMAGED if the log
+   * of the session makes no sense, and then this file system is of no use.
    */
   async replay(): Promise<ReplayReport | undefined> {
     const { state } = this.#settings
-    if (state === undefined || this.#storage.readOnly) return undefined
-    return new Replay(state, this.#storage, this.#tree.names).run()
+    const session = await this.#kept?.build()
+    let report: ReplayReport | undefined
+    if (state !== undefined && !this.#storage.readOnly)
+      report = await new Replay(state, this.#storage, this.#tree.names, session).run()
+    await session?.settle()
+    return report
+  }
+
+  /** The session goes on, by what `replay` has taken over. */
+  resume(): void {
+    this.#kept?.begin()
   }
 
   /**
@@ -128,10 +155,12 @@ export class OpendalFs implements FuseHandler {
    */
   async close(): Promise<void> {
     try {
-      await this.destroy()
+      // A session that survives has not ended: the next process has its handles.
+      await (this.#kept?.isLive ? this.syncfs() : this.destroy())
       if (this.#untold !== undefined) throw this.#untold
     } finally {
       await this.#publisher.saveAll()
+      this.#kept?.close()
       this.#clock.stop()
     }
   }
@@ -170,6 +199,7 @@ export class OpendalFs implements FuseHandler {
   }
 
   async #endSession(): Promise<void> {
+    this.#kept?.flush()
     const inodes = this.#handles.closeAll()
     this.#directories.closeAll()
     this.#table.forgetAll()
@@ -192,7 +222,7 @@ export class OpendalFs implements FuseHandler {
     const parent = this.#table.directory(parentId)
     const known = this.#tree.lookupNow(parent, name)
     if (known === undefined) return this.#lookup(parent, name)
-    if (known.nodeid !== 0) (known as Inode).lookups++
+    if (known.nodeid !== 0) this.#table.tell(known as Inode)
     return known
   }
 
@@ -203,7 +233,8 @@ export class OpendalFs implements FuseHandler {
   }
 
   forget(node: NodeId, nlookup: number): void {
-    this.#table.forget(node, nlookup)
+    if (this.#kept === undefined) this.#table.forget(node, nlookup)
+    else this.#kept.forget(node, nlookup)
   }
 
   getattr(_ctx: RequestContext, node: NodeId, _fh: FileHandle | undefined): Awaitable<AttrReply> {
@@ -258,16 +289,16 @@ export class OpendalFs implements FuseHandler {
     return this.#creation.mkdir(ctx, this.#writableDirectory(parent), name, mode)
   }
 
-  async unlink(_ctx: RequestContext, parentId: NodeId, name: string): Promise<void> {
-    await this.#namespace.unlink(this.#writableDirectory(parentId), name)
+  async unlink(ctx: RequestContext, parent: NodeId, name: string): Promise<void> {
+    await this.#names.unlink(ctx, this.#writableDirectory(parent), name)
   }
 
-  async rmdir(_ctx: RequestContext, parentId: NodeId, name: string): Promise<void> {
-    await this.#namespace.rmdir(this.#writableDirectory(parentId), name)
+  async rmdir(ctx: RequestContext, parent: NodeId, name: string): Promise<void> {
+    await this.#names.rmdir(ctx, this.#writableDirectory(parent), name)
   }
 
   async rename(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     parentId: NodeId,
     name: string,
     newParentId: NodeId,
@@ -275,7 +306,7 @@ export class OpendalFs implements FuseHandler {
     flags: number,
   ): Promise<void> {
     const parent = this.#writableDirectory(parentId)
-    await this.#renamer.rename(parent, name, this.#writableDirectory(newParentId), newName, flags)
+    await this.#names.rename(ctx, parent, name, this.#writableDirectory(newParentId), newName, flags)
   }
 
   #writableDirectory(node: NodeId): Inode {
@@ -329,18 +360,12 @@ export class OpendalFs implements FuseHandler {
     return this.#xattrs.list(this.#table.get(node))
   }
 
-  setxattr(
-    _ctx: RequestContext,
-    node: NodeId,
-    name: string,
-    value: Uint8Array,
-    flags: number,
-  ): Promise<void> {
-    return this.#xattrs.set(this.#table.get(node), name, value, flags)
+  setxattr(ctx: RequestContext, node: NodeId, name: string, value: Uint8Array, flags: number): Promise<void> {
+    return this.#xattrs.set(ctx, this.#table.get(node), name, value, flags)
   }
 
-  removexattr(_ctx: RequestContext, node: NodeId, name: string): Promise<void> {
-    return this.#xattrs.remove(this.#table.get(node), name)
+  removexattr(ctx: RequestContext, node: NodeId, name: string): Promise<void> {
+    return this.#xattrs.remove(ctx, this.#table.get(node), name)
   }
 
   release(_ctx: RequestContext, _node: NodeId, fh: FileHandle): Awaitable<void> {

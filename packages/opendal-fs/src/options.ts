@@ -2,6 +2,7 @@
 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { KeptFolder, SessionLog } from '@ovfs/fuse-proto'
 import type { StateFolder } from './journal/state-folder.ts'
 
 export interface OpendalFsOptions {
@@ -47,6 +48,8 @@ export interface OpendalFsOptions {
   readonly stagingBytes?: number
   /** An open folder for what must survive the process; it stays open until the file system is closed. Default none. */
   readonly state?: StateFolder
+  /** Where what a guest holds survives this process; see `OpendalFs.resume`. Default none. */
+  readonly session?: SessionKeeping
   /** Close returns once the state folder has the data; the storage gets it a moment later. Needs `state`. Default false. */
   readonly writeBack?: boolean
   /** The longest that one storage operation may take, in milliseconds; default 30 s. */
@@ -70,7 +73,17 @@ export interface OpendalFsOptions {
   readonly onError?: (error: Error) => void
 }
 
-export type Settings = Required<Omit<OpendalFsOptions, 'state'>> & { readonly state: StateFolder | undefined }
+/** A log and memory that outlive the process, both empty or both left by an earlier one. */
+export interface SessionKeeping {
+  readonly log: SessionLog
+  /** Also a folder of the host, for bytes that memory cannot take. */
+  readonly folder: KeptFolder & { readonly path: string }
+}
+
+export type Settings = Required<Omit<OpendalFsOptions, 'state' | 'session'>> & {
+  readonly state: StateFolder | undefined
+  readonly session: SessionKeeping | undefined
+}
 
 export function settingsOf(options: OpendalFsOptions): Settings {
   return {
@@ -85,12 +98,13 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     entryTtlMs: Math.trunc(options.entryTtlMs ?? 1000),
     negativeTtlMs: Math.trunc(options.negativeTtlMs ?? 1000),
     cacheBytes: options.cacheBytes ?? 256 << 20,
-    stagingDir: options.stagingDir ?? tmpdir(),
+    stagingDir: options.stagingDir ?? options.session?.folder.path ?? tmpdir(),
     recoveryDir:
       options.recoveryDir ??
       options.state?.recoveryPath ??
       join(options.stagingDir ?? tmpdir(), 'ovfs-recovery'),
     state: options.state,
+    session: options.session,
     writeBack: options.writeBack ?? false,
     stagingBytes: options.stagingBytes ?? 2 ** 36,
     timeoutMs: options.timeoutMs ?? 30_000,

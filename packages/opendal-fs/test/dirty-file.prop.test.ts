@@ -49,7 +49,7 @@ it.each<[string, number, number?]>([
       fc.array(change, { maxLength: 12 }),
       async (baseSize, changes) => {
         const cache = new BlockCache(1 << 24)
-        const budget = new StagingBudget(memory, undefined, undefined, mostRanges)
+        const budget = new StagingBudget(memory, undefined, undefined, { mostRanges })
         const contentOf = (bytes: Uint8Array) =>
           new Content(bytes.byteLength, undefined, async (_, offset, length) =>
             bytes.slice(offset, offset + length),
@@ -141,7 +141,7 @@ it('keeps what was written when memory and disk are full, and takes more once th
 it('takes few ranges for many scattered changes, and loses none of them', async () => {
   const size = 8 << 20
   const blocks = size / (64 << 10)
-  const budget = new StagingBudget(1 << 24, undefined, undefined, 16_000)
+  const budget = new StagingBudget(1 << 24, undefined, undefined, { mostRanges: 16_000 })
   const plain = new Uint8Array(size).fill(9)
   const base = new Content(size, undefined, async (_, offset, length) => plain.slice(offset, offset + length))
   const file = new DirtyFile(new BlockCache(1 << 24), budget, base, { sec: 0, nsec: 0 })
@@ -162,7 +162,7 @@ it('takes few ranges for many scattered changes, and loses none of them', async 
 })
 
 it('loses no write that comes while the block around another is being fetched', async () => {
-  const budget = new StagingBudget(1 << 24, undefined, undefined, 0)
+  const budget = new StagingBudget(1 << 24, undefined, undefined, { mostRanges: 0 })
   let release: () => void = () => undefined
   const gate = new Promise<void>(resolve => {
     release = resolve

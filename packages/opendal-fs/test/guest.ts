@@ -109,10 +109,11 @@ export class Guest {
   /** A guest of a new file system on the same storage. */
   again: () => Guest
 
-  constructor(fs: OpendalFs, again: () => Guest = () => this) {
+  /** @param begins false for one whose session began with another file system */
+  constructor(fs: OpendalFs, again: () => Guest = () => this, begins = true) {
     this.fs = fs
     this.again = again
-    fs.init({ major: 7, minor: 38, maxReadahead: 131072, flags: 0, flags2: 0 } as InitIn)
+    if (begins) fs.init({ major: 7, minor: 38, maxReadahead: 131072, flags: 0, flags2: 0 } as InitIn)
   }
 
   async node(path: string): Promise<NodeId> {

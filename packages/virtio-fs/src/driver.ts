@@ -1,8 +1,15 @@
 // The guest's place, without a guest: a vhost-user front-end with memory of its own, the driver side of a hiprio and a
 // request queue, and a FUSE client on top. Works with any virtio-fs daemon. For tests, tours and benchmarks.
 
+import { closeSync } from 'node:fs'
 import { FuseClient, type FuseTransport } from '@ovfs/fuse-proto'
-import { FrontendMemory, type FrontendRing, FrontendSession } from '@ovfs/vhost-user'
+import {
+  FrontendMemory,
+  type FrontendRing,
+  FrontendSession,
+  type InflightMemory,
+  type RingLayout,
+} from '@ovfs/vhost-user'
 import {
   DriverQueue,
   type GuestBuffer,
@@ -19,14 +26,20 @@ export interface VirtioFsDriverOptions {
   readonly slots?: number
   /** What `session.saveState()` gave with another daemon: the device goes on from there. */
   readonly state?: Uint8Array
+  /**
+   * Requests wait for `reconnect` when the daemon goes away, as those of a guest do whose monitor reconnects: the record of what
+   * is in flight is kept. Needs INFLIGHT_SHMFD. Default false.
+   */
+  readonly reconnects?: boolean
   /** Guest memory besides, for the caller's own buffers, in bytes. */
   readonly spareBytes?: number
 }
 
-/** One queue: the ring in memory and the descriptors that go with it. */
+/** One queue: the ring in memory and the descriptors that go with it, which change with each connection. */
 export interface DriverRing {
   readonly queue: DriverQueue
-  readonly frontend: FrontendRing
+  readonly layout: RingLayout
+  frontend: FrontendRing
 }
 
 /** A range of guest memory as both sides see it. */
@@ -63,10 +76,11 @@ export class VirtioFsDriver {
   readonly spare: GuestRange
   readonly requests: DriverRing
   readonly hiprio: DriverRing
-  /** For what a monitor does besides: logging, stopping, saving. */
-  readonly session: FrontendSession
+  /** For what a monitor does besides: logging, stopping, saving. Another one after `reconnect`. */
+  session: FrontendSession
   readonly memory: FrontendMemory
   readonly #indirect: boolean
+  #inflight: InflightMemory | undefined
   readonly #freeSlots: GuestRange[]
   readonly #slotWaiters: (() => void)[] = []
   readonly #waiting = new Map<DriverQueue, Map<number, Waiting>>()
@@ -76,6 +90,7 @@ export class VirtioFsDriver {
     session: FrontendSession
     memory: FrontendMemory
     indirect: boolean
+    inflight: InflightMemory | undefined
     slots: GuestRange[]
     spare: GuestRange
     hiprio: DriverRing
@@ -84,6 +99,7 @@ export class VirtioFsDriver {
     this.session = parts.session
     this.memory = parts.memory
     this.#indirect = parts.indirect
+    this.#inflight = parts.inflight
     this.#freeSlots = parts.slots
     this.spare = parts.spare
     this.hiprio = parts.hiprio
@@ -98,7 +114,7 @@ export class VirtioFsDriver {
 
   /** Connects to a daemon and starts both queues; the FUSE session is begun by `client.init()`. */
   static async connect(socketPath: string, options: VirtioFsDriverOptions = {}): Promise<VirtioFsDriver> {
-    const { queueSize = 256, slots = 8, spareBytes = 0 } = options
+    const { queueSize = 256, slots = 8, spareBytes = 0, reconnects = false } = options
     const ringBytes = pages(DriverQueue.bytesNeeded(queueSize, TABLE_ENTRIES))
     const session = FrontendSession.connect(socketPath)
     const frontendMemory = new FrontendMemory([
@@ -108,6 +124,8 @@ export class VirtioFsDriver {
     try {
       const { features } = await session.handshake()
       if (options.state) await session.loadState(options.state)
+      const inflight = reconnects ? await session.createInflight(2, queueSize) : undefined
+      if (inflight) await session.useInflight(inflight)
       await session.addMemory(frontendMemory)
       const memory = new GuestMemory()
       for (const region of frontendMemory.regions) memory.addRegion(region)
@@ -124,14 +142,15 @@ export class VirtioFsDriver {
           onError: (_error: VirtqueueError) => frontend?.close(),
         })
         const guestAddress = (user: number) => address + (user - queue.ring.descAddress)
-        frontend = await session.startRing({
+        const layout = {
           index,
           size: queueSize,
           descAddress: address,
           availAddress: guestAddress(queue.ring.availAddress),
           usedAddress: guestAddress(queue.ring.usedAddress),
-        })
-        return { queue, frontend }
+        }
+        frontend = await session.startRing(layout)
+        return { queue, layout, frontend }
       }
       const hiprio = await start(HIPRIO)
       const requests = await start(REQUESTS)
@@ -145,6 +164,7 @@ export class VirtioFsDriver {
         session,
         memory: frontendMemory,
         indirect,
+        inflight,
         slots: Array.from({ length: slots }, (_, i) => range(i * SLOT_BYTES, SLOT_BYTES)),
         spare: range(slots * SLOT_BYTES, spareBytes),
         hiprio,
@@ -153,6 +173,29 @@ export class VirtioFsDriver {
     } catch (error) {
       session.close()
       frontendMemory.close()
+      throw error
+    }
+  }
+
+  /**
+   * Goes on with another daemon, which takes again what the last one has not answered. Memory, rings and requests are those of
+   * before.
+   */
+  async reconnect(socketPath: string): Promise<void> {
+    if (this.#inflight === undefined) throw new Error('the driver was not connected to reconnect')
+    this.session.close()
+    const session = FrontendSession.connect(socketPath)
+    try {
+      await session.handshake()
+      await session.useInflight(this.#inflight)
+      await session.addMemory(this.memory)
+      this.session = session
+      for (const ring of [this.hiprio, this.requests]) {
+        ring.frontend = await session.startRing(ring.layout)
+        void this.#serveCalls(ring)
+      }
+    } catch (error) {
+      session.close()
       throw error
     }
   }
@@ -188,7 +231,8 @@ export class VirtioFsDriver {
       const reply = slot.bytes.subarray(used, used + replyCapacity)
       this.#waiting.get(ring.queue)?.set(head, { slot, reply, resolve, reject })
       ring.queue.publish()
-      if (ring.queue.kickNeeded()) ring.frontend.kick()
+      // Whoever serves the ring next looks at it first.
+      if (ring.queue.kickNeeded() && !ring.frontend.closed) ring.frontend.kick()
     })
   }
 
@@ -197,6 +241,8 @@ export class VirtioFsDriver {
     this.#fail(new Error('the driver was closed'))
     this.session.close()
     this.memory.close()
+    if (this.#inflight !== undefined) closeSync(this.#inflight.fd)
+    this.#inflight = undefined
   }
 
   async #takeSlot(): Promise<GuestRange> {
@@ -220,15 +266,18 @@ export class VirtioFsDriver {
 
   /** Collects replies whenever the device calls, until the session ends. Never rejects. */
   async #serveCalls({ queue, frontend }: DriverRing): Promise<void> {
+    const { session } = this
     for (;;) {
       const seen = frontend.calls
       do queue.collect((head, written) => this.#finish(queue, head, written))
       while (queue.broken === undefined && queue.enableInterrupts())
       // A ring that was stopped has returned everything before.
-      if (this.#failure !== undefined || (frontend.closed && this.session.endedBy === undefined)) return
+      if (this.#failure !== undefined || (frontend.closed && session.endedBy === undefined)) return
       if (queue.broken !== undefined) return this.#fail(queue.broken)
       await frontend.called(seen)
-      if (this.session.endedBy !== undefined) return this.#fail(this.session.endedBy)
+      if (session.endedBy === undefined) continue
+      if (this.#inflight === undefined) this.#fail(session.endedBy)
+      return
     }
   }
 

@@ -68,6 +68,7 @@ export class DeviceQueue implements ChainOwner {
   readonly #wait = new BusyWait()
   #draining = false
   #stopping = false
+  #keepsRecord = false
   #closed = false
   #broken: VirtqueueError | undefined
   #stopped: Promise<number> | undefined
@@ -205,9 +206,11 @@ export class DeviceQueue implements ChainOwner {
   /**
    * Takes no more chains. The result is the next available index to process, once every chain in flight has been
    * completed and published: at once if there is none. The queue is finished then; a new one may take the ring.
+   * @param keepsRecord the new one is to go on by the record of chains in flight, because nobody is told the result
    */
-  stop(): number | Promise<number> {
+  stop(keepsRecord = false): number | Promise<number> {
     this.#stopping = true
+    this.#keepsRecord = keepsRecord
     if (this.#inFlight === 0) {
       this.#finish()
       return this.#lastAvail
@@ -363,7 +366,7 @@ export class DeviceQueue implements ChainOwner {
   #finish(): void {
     this.#flush()
     // A broken ring is laid anew by its driver. Without the ring's memory, or not taken again, chains stay on record.
-    const settled = this.#mapped && this.#abandoned.length === 0
+    const settled = this.#mapped && this.#abandoned.length === 0 && !this.#keepsRecord
     if (settled || this.#broken !== undefined) this.#inflightRing?.forget()
     this.#close()
   }

@@ -3,7 +3,7 @@
 // the storage at the next close or fsync of the file, all others at its next fsync, and otherwise within a second or so. With a
 // journal they are noted there at once, and with write-back that is what a close waits for.
 
-import { AttributeNotes, keptChange } from '../journal/attribute-notes.ts'
+import { AttributeNotes, type EntryChange, keptChange } from '../journal/attribute-notes.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { EntryKey, KeptChange } from '../journal/journal-entries.ts'
 import { StateError } from '../journal/state-error.ts'
@@ -11,6 +11,7 @@ import { type Inode, S_IFMT } from '../names/inode.ts'
 import { forEachConcurrently, type SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
+import type { SessionRecord } from '../session/session-record.ts'
 import { SIDECAR } from '../storage/key-names.ts'
 import type { ListedObject, ObjectInfo } from '../storage/storage.ts'
 import { type AttributeEntry, isSpecial } from './attribute-entry.ts'
@@ -41,6 +42,8 @@ export class Attributes {
   readonly #names: SharedLock
   readonly #dirty = new Set<Inode>()
   #timer: NodeJS.Timeout | undefined
+  /** Told of what the storage does not have yet, if it is to survive this process. */
+  sessionRecord: SessionRecord | undefined
 
   constructor(tree: Tree, settings: Settings, names: SharedLock) {
     this.#tree = tree
@@ -164,6 +167,7 @@ export class Attributes {
     const place = this.kept && !this.#tree.storage.readOnly ? this.#place(inode) : undefined
     if (place === undefined) return
     place.sidecar.set(place.segment, this.#entryOf(inode), urgent, noted)
+    if (inode.file?.dirty !== undefined) this.sessionRecord?.dirty(inode)
     this.#schedule(place.directory)
   }
 
@@ -346,15 +350,27 @@ export class Attributes {
 
   #sidecar(directory: Inode): Sidecar {
     const state = directory.directory!
-    state.sidecar ??= this.#newSidecar(() => this.#tree.key(directory))
+    state.sidecar ??= this.#newSidecar(directory)
     return state.sidecar
   }
 
-  #newSidecar(key: () => string): Sidecar {
+  /** A change that an earlier process has made and may not have written. */
+  resume(directory: Inode, segment: string, change: EntryChange, urgent: boolean): void {
+    this.#sidecar(directory).restore(segment, change, urgent)
+    this.#dirty.add(directory)
+  }
+
+  /** Writes soon what was resumed. */
+  resumed(): void {
+    if (this.#dirty.size > 0) this.#arm(FLUSH_DELAY_MS)
+  }
+
+  #newSidecar(directory: Inode): Sidecar {
     const { storage, names } = this.#tree
     const journal = this.#journal
+    const key = () => this.#tree.key(directory)
     const notes = journal && new AttributeNotes(journal, key, this.#settings.onError)
-    return new Sidecar(storage, names, key, notes)
+    return new Sidecar(storage, names, key, notes, undefined, this.sessionRecord?.sidecar(directory))
   }
 
   /** Where the inode's entry is; undefined if it has no name any more. */

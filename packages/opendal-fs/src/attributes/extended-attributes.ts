@@ -2,9 +2,10 @@
 // file; they are not listed, or copying all attributes of a file would fail. Which names who may use is the guest kernel's
 // to decide: user.* for those who may write, trusted.* and security.* for privileged programs.
 
-import { encodedLength, FsError } from '@ovfs/fuse-proto'
+import { encodedLength, FsError, type RequestContext } from '@ovfs/fuse-proto'
 import type { Inode } from '../names/inode.ts'
 import type { Tree } from '../names/tree.ts'
+import type { Attempts } from '../session/attempts.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { Attributes } from './attributes.ts'
 import { now } from './time.ts'
@@ -27,8 +28,10 @@ const SHOWN: Readonly<Record<string, (info: ObjectInfo) => string | undefined>> 
 export class ExtendedAttributes {
   readonly #tree: Tree
   readonly #attributes: Attributes
+  readonly #attempts: Attempts
 
-  constructor(tree: Tree) {
+  constructor(tree: Tree, attempts: Attempts) {
+    this.#attempts = attempts
     this.#tree = tree
     this.#attributes = tree.attributes
   }
@@ -53,12 +56,33 @@ export class ExtendedAttributes {
     return new TextEncoder().encode(text)
   }
 
+  /** Of a request that comes again, what is there by now is its own work. */
+  set(ctx: RequestContext, inode: Inode, name: string, value: Uint8Array, flags: number): Promise<void> {
+    const look = () => this.#count(inode, name)
+    return this.#attempts.run(ctx, look, found =>
+      this.#set(inode, name, value, found === 0 ? flags & ~XATTR_CREATE : flags),
+    )
+  }
+
+  remove(ctx: RequestContext, inode: Inode, name: string): Promise<void> {
+    const look = () => this.#count(inode, name)
+    return this.#attempts.run(ctx, look, async found => {
+      if (!found || (await look()) !== 0) await this.#remove(inode, name)
+    })
+  }
+
+  /** How many attributes have the name: one or none. */
+  async #count(inode: Inode, name: string): Promise<number> {
+    await this.#tree.refresh(inode)
+    return inode.xattrs?.has(name) === true ? 1 : 0
+  }
+
   async list(inode: Inode): Promise<readonly string[]> {
     await this.#tree.refresh(inode)
     return [...(inode.xattrs?.keys() ?? [])]
   }
 
-  async set(inode: Inode, name: string, value: Uint8Array, flags: number): Promise<void> {
+  async #set(inode: Inode, name: string, value: Uint8Array, flags: number): Promise<void> {
     this.#requireKept(name)
     await this.#tree.refresh(inode)
     this.#attributes.requireWritable(inode)
@@ -78,7 +102,7 @@ export class ExtendedAttributes {
     this.#change(inode, changed)
   }
 
-  async remove(inode: Inode, name: string): Promise<void> {
+  async #remove(inode: Inode, name: string): Promise<void> {
     this.#requireKept(name)
     await this.#tree.refresh(inode)
     this.#attributes.requireWritable(inode)

@@ -27,9 +27,16 @@ const LONGEST_REST_MS = 30_000
 /** Another host may write between our reading and writing, so often in a row. */
 const ATTEMPTS = 8
 
-interface Change extends EntryChange {
+export interface SidecarChange extends EntryChange {
   /** A program asked for it. */
   readonly urgent: boolean
+}
+
+/** Told of what the storage does not have yet, before anybody relies on it. */
+export interface ChangeRecord {
+  changed(segment: string, change: SidecarChange): void
+  /** The storage has everything. */
+  settled(): void
 }
 
 export class Sidecar {
@@ -39,8 +46,9 @@ export class Sidecar {
   readonly #directoryKey: () => string
   readonly #notes: AttributeNotes | undefined
   readonly #largest: number
+  readonly #record: ChangeRecord | undefined
   #stored: Entries = new Map()
-  readonly #changes = new Map<string, Change>()
+  readonly #changes = new Map<string, SidecarChange>()
   /** The object that `#stored` came from; undefined if there was none, or if it must be read again. */
   #info: ObjectInfo | undefined
   #damage: FsError | undefined
@@ -55,24 +63,35 @@ export class Sidecar {
   /** A change is waiting that a program asked for, and not only the time at which it wrote. */
   urgent = false
 
-  /** @param largest bytes of the object; what would make it larger is refused */
+  /**
+   * @param notes what survives the host, of what must
+   * @param largest bytes of the object; what would make it larger is refused
+   * @param record what survives this process
+   */
   constructor(
     storage: Storage,
     names: KeyNames,
     directoryKey: () => string,
     notes?: AttributeNotes,
     largest = LARGEST_SIDECAR,
+    record?: ChangeRecord,
   ) {
     this.#storage = storage
     this.#names = names
     this.#directoryKey = directoryKey
     this.#notes = notes
     this.#largest = largest
+    this.#record = record
   }
 
   /** The storage lacks something. */
   get dirty(): boolean {
     return this.#changes.size > 0
+  }
+
+  /** What the storage lacks, by segment. */
+  get changes(): ReadonlyMap<string, SidecarChange> {
+    return this.#changes
   }
 
   get(segment: string): AttributeEntry | undefined {
@@ -108,21 +127,22 @@ export class Sidecar {
   set(segment: string, entry: AttributeEntry | undefined, urgent: boolean, noted = urgent): void {
     const over = this.origin(segment)
     if (entry === undefined && over === undefined && this.#writing === undefined) {
-      this.#changes.delete(segment)
+      if (this.#changes.delete(segment) && !this.dirty) this.#record?.settled()
       this.#notes?.crossOut([segment])
       return
     }
     const change = { entry, at: entry?.ctime ?? timeOf(Date.now()), over, urgent }
     this.#changes.set(segment, change)
     this.urgent ||= urgent
+    this.#record?.changed(segment, change)
     // What an earlier note says is not true any more.
     if (noted || this.#notes?.has(segment) === true) this.#notes?.put(segment, change)
   }
 
   /** A change that was made before, by another daemon. */
-  restore(segment: string, change: EntryChange): void {
-    this.#changes.set(segment, { ...change, urgent: true })
-    this.urgent = true
+  restore(segment: string, change: EntryChange, urgent = true): void {
+    this.#changes.set(segment, { ...change, urgent })
+    this.urgent ||= urgent
   }
 
   /** Settles once the journal's disk has the changes that are noted; undefined if it does. */
@@ -169,6 +189,7 @@ export class Sidecar {
     this.#stored = new Map()
     this.#info = undefined
     this.urgent = false
+    this.#record?.settled()
   }
 
   /** Reads what the storage has now, unless it is what we know. */
@@ -267,6 +288,7 @@ export class Sidecar {
       }
     }
     this.#notes?.crossOut(done)
+    if (!this.dirty) this.#record?.settled()
   }
 
   async #replace(entries: Entries): Promise<void> {
@@ -302,7 +324,7 @@ export class Sidecar {
 }
 
 /** What the storage is to have; undefined if it has that already. */
-function merge(stored: Entries, changes: ReadonlyMap<string, Change>): Entries | undefined {
+function merge(stored: Entries, changes: ReadonlyMap<string, SidecarChange>): Entries | undefined {
   const merged: Entries = new Map(stored)
   let changed = false
   for (const [segment, { entry, at, over }] of changes) {

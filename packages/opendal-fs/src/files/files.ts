@@ -206,6 +206,7 @@ export class Files {
   }
 
   release(fh: FileHandle): Awaitable<void> {
+    if (this.#handles.wasClosed(fh)) return undefined
     return this.closed(this.#handles.closeFile(fh).inode)
   }
 

@@ -3,6 +3,7 @@
 import { type FileHandle, FsError } from '@ovfs/fuse-proto'
 import type { Inode } from '../names/inode.ts'
 import type { Listing } from '../names/listing.ts'
+import type { SessionRecord } from '../session/session-record.ts'
 import type { SavedDirectoryHandle, SavedFileHandle } from '../session/session-state.ts'
 import type { ReadAhead } from './read-ahead.ts'
 
@@ -10,14 +11,22 @@ export interface OpenFile {
   readonly inode: Inode
   readonly writable: boolean
   readonly readAhead: ReadAhead
+  /** Given when it is opened. */
+  fh?: FileHandle
   /** What was written through this handle and is lost to the storage: told at each fsync and close from then on. */
   failure?: FsError
 }
 
 export interface OpenDirectory {
   readonly inode: Inode
+  /** Given when it is opened. */
+  fh?: FileHandle
   /** What this reader walks through; taken when it starts, and again when it starts over. */
   listing: Listing | undefined
+  /** What the session's log says of that; `done` if it was shown all there is. */
+  logged?: Listing | 'done' | undefined
+  /** The places of names in a listing that an earlier process has begun to give out. */
+  begun?: readonly string[] | undefined
 }
 
 export class Handles {
@@ -25,6 +34,10 @@ export class Handles {
   readonly #files = new Map<number, OpenFile>()
   readonly #directories = new Map<number, OpenDirectory>()
   #last = 0
+  /** The last one that another process has given. */
+  #earlier = 0
+  /** Told of what is opened and closed, if it is to survive. */
+  record: SessionRecord | undefined
 
   constructor(limit: number) {
     this.#limit = limit
@@ -45,18 +58,40 @@ export class Handles {
 
   /** A handle of a session that began elsewhere. */
   restoreFile(fh: FileHandle, file: OpenFile): void {
+    file.fh = fh
     this.#files.set(fh, file)
     file.inode.opens++
     if (file.writable) file.inode.file?.writers.add(file)
+    this.record?.openedFile(file)
   }
 
   restoreDirectory(fh: FileHandle, directory: OpenDirectory): void {
+    directory.fh = fh
     this.#directories.set(fh, directory)
     directory.inode.opens++
+    this.record?.openedDirectory(directory)
+  }
+
+  get files(): ReadonlyMap<number, OpenFile> {
+    return this.#files
+  }
+
+  get directories(): ReadonlyMap<number, OpenDirectory> {
+    return this.#directories
+  }
+
+  get last(): number {
+    return this.#last
   }
 
   continueAfter(last: number): void {
     this.#last = Math.max(this.#last, last)
+    this.#earlier = this.#last
+  }
+
+  /** Another process has closed it: the guest, which was not told, asks again. */
+  wasClosed(fh: FileHandle): boolean {
+    return fh <= this.#earlier && !this.#files.has(fh) && !this.#directories.has(fh)
   }
 
   /** @throws ENFILE */
@@ -90,6 +125,7 @@ export class Handles {
     this.#files.delete(fh)
     file.inode.opens--
     file.inode.file?.writers.delete(file)
+    this.record?.closed(fh)
     return file
   }
 
@@ -97,6 +133,7 @@ export class Handles {
     const directory = this.directory(fh)
     this.#directories.delete(fh)
     directory.inode.opens--
+    this.record?.closed(fh)
     return directory
   }
 

@@ -54,7 +54,20 @@ export interface ReplayReport {
   readonly cut: number
 }
 
+/** Names and objects that a guest still uses, whose session goes on. Told of what is found. */
+export interface NamesInUse {
+  /** The object of a removed file that is still open. */
+  isHeld(aside: string): boolean
+  /** Somebody has the file of this name open. */
+  isOpen(key: string): boolean
+  /** The file has lost its name; its object is at `aside`. */
+  removed(key: string, aside: string): void
+  moved(from: string, to: string): void
+  published(key: string): void
+}
+
 export class Replay {
+  readonly #inUse: NamesInUse | undefined
   readonly #state: StateFolder
   readonly #storage: Storage
   readonly #names: KeyNames
@@ -64,7 +77,8 @@ export class Replay {
   #published = 0
   #finished = 0
 
-  constructor(state: StateFolder, storage: Storage, names: KeyNames) {
+  constructor(state: StateFolder, storage: Storage, names: KeyNames, inUse?: NamesInUse) {
+    this.#inUse = inUse
     this.#state = state
     this.#storage = storage
     this.#names = names
@@ -94,6 +108,7 @@ export class Replay {
     for (const [key, entry] of moves) await this.#move(key, entry)
     await forEachConcurrently(removals, CONCURRENT_PUBLICATIONS, ([key, entry]) => this.#remove(key, entry))
     await forEachConcurrently(asides, CONCURRENT_PUBLICATIONS, async ([key, aside]) => {
+      if (this.#inUse?.isHeld(aside)) return
       await this.#storage.delete(aside)
       await journal.commit([{ key }])
     })
@@ -109,11 +124,13 @@ export class Replay {
   }
 
   async #move(key: string, entry: MoveEntry): Promise<void> {
+    if (await this.#isUntouched(entry)) return this.#state.journal.commit([{ key }])
     const moved = entry.from.endsWith('/') ? await this.#moveDirectory(entry) : await this.#moveFile(entry)
     const changes: Change[] = [{ key }]
     if (moved) {
       this.#finished++
-      if (entry.aside !== null) await this.#storage.delete(entry.aside)
+      if (entry.aside !== null) changes.push(...(await this.#leaveAside(entry.to, entry.aside)))
+      this.#inUse?.moved(entry.from, entry.to)
       for (const dropped of entry.drops) {
         this.#files.delete(dropped)
         this.#notes.delete(dropped)
@@ -148,6 +165,23 @@ export class Replay {
       if (![...this.#notes.values()].some(isAt)) take(newNoteKey(), change)
     }
     return changes
+  }
+
+  /** Finished now, the move would destroy what somebody has open. The guest asks for it again. */
+  async #isUntouched({ to, aside }: MoveEntry): Promise<boolean> {
+    return (
+      aside !== null && this.#inUse?.isOpen(to) === true && (await this.#storage.stat(aside)) === undefined
+    )
+  }
+
+  /** The last step of taking an object out of its name: what somebody has open stays until it is closed. */
+  async #leaveAside(key: string, aside: string): Promise<Change[]> {
+    if (this.#inUse?.isOpen(key) && (await this.#storage.stat(aside)) !== undefined) {
+      this.#inUse.removed(key, aside)
+      return [entryChange(`aside:${aside}`, { kind: 'aside', key: aside })]
+    }
+    if (!this.#inUse?.isHeld(aside)) await this.#storage.delete(aside)
+    return []
   }
 
   /** True if the file is at its new place now. */
@@ -233,11 +267,17 @@ export class Replay {
   }
 
   async #remove(key: string, { key: object, version, aside, drops }: RemovalEntry): Promise<void> {
+    if (aside !== null && this.#inUse?.isOpen(object)) {
+      // The guest asks again for the removal, if it has not happened.
+      const happened = (await this.#storage.stat(aside)) !== undefined
+      const changes = happened ? await this.#leaveAside(object, aside) : []
+      return this.#state.journal.commit([{ key }, ...changes])
+    }
     const info = await this.#storage.stat(object)
     const removes = info === undefined || isVersion(info, version)
     if (removes) {
       await this.#storage.delete(object)
-      if (aside !== null) await this.#storage.delete(aside)
+      if (aside !== null && !this.#inUse?.isHeld(aside)) await this.#storage.delete(aside)
       this.#finished++
       for (const dropped of drops) this.#files.delete(dropped)
     }
@@ -264,6 +304,7 @@ export class Replay {
     let mine = isVersion(info, entry.replaces)
     if (!mine && info !== undefined) {
       if (await source.isIn(info.size, read)) {
+        this.#inUse?.published(key)
         await this.#done(entryKey, entry)
         return
       }
@@ -277,6 +318,7 @@ export class Replay {
         if (!mayBeVersion(info, await this.#storage.stat(key))) throw versionLostError('close', key)
       }
       await replaceObject(this.#storage, this.#names, key, source, content.size, condition, confirm)
+      this.#inUse?.published(key)
       this.#published++
     } else {
       const keptAs = join(this.#state.recoveryPath, recoveryName(key))

@@ -3,8 +3,11 @@
 
 import { type ErrnoName, FsError } from '@ovfs/fuse-proto'
 
-/** LOCKED: another daemon uses the folder. FOREIGN: its content is none of ours. UNUSABLE: the host refused. */
-export type StateErrorCode = 'LOCKED' | 'FOREIGN' | 'UNUSABLE'
+/**
+ * LOCKED: another daemon uses the folder. FOREIGN: its content is none of ours. DAMAGED: what it says of the session makes no
+ * sense. UNUSABLE: the host refused.
+ */
+export type StateErrorCode = 'LOCKED' | 'FOREIGN' | 'DAMAGED' | 'UNUSABLE'
 
 export class StateError extends FsError {
   readonly reason: StateErrorCode

@@ -3,7 +3,7 @@
 // gives it back when the process ends, however it ends.
 
 import { spawn } from 'node:child_process'
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Journal, type JournalOptions, syncFolder } from './journal.ts'
 import { StateError, toStateError } from './state-error.ts'
@@ -15,6 +15,8 @@ export class StateFolder {
   readonly savedPath: string
   /** What nobody may lose and nothing may overwrite: for a person to look at. */
   readonly recoveryPath: string
+  /** Files that hold the session of a guest, for whoever maps them. They need not survive the host. */
+  readonly sessionPath: string
   readonly #lock: FileHandle
 
   private constructor(path: string, journal: Journal, lock: FileHandle) {
@@ -22,6 +24,7 @@ export class StateFolder {
     this.journal = journal
     this.savedPath = join(path, 'saved')
     this.recoveryPath = join(path, 'recovery')
+    this.sessionPath = join(path, 'session')
     this.#lock = lock
   }
 
@@ -43,6 +46,20 @@ export class StateFolder {
       await lock?.close()
       throw toStateError(error, path)
     }
+  }
+
+  /**
+   * Puts a session that nobody can go on with where a person will look for it; returns where.
+   * @throws StateError
+   */
+  async keepSession(): Promise<string> {
+    const kept = join(this.recoveryPath, `session-${new Date().toISOString().replace(/[:.]/g, '-')}`)
+    try {
+      await rename(this.sessionPath, kept)
+    } catch (error) {
+      throw toStateError(error, this.path)
+    }
+    return kept
   }
 
   async close(): Promise<void> {

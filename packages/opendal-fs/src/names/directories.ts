@@ -11,6 +11,7 @@ import {
 } from '@ovfs/fuse-proto'
 import type { Handles, OpenDirectory } from '../files/handles.ts'
 import type { Settings } from '../options.ts'
+import type { SessionRecord } from '../session/session-record.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import { FOREVER, type Inode } from './inode.ts'
 import { Listing, type ListingEntry } from './listing.ts'
@@ -31,11 +32,14 @@ export class Directories {
   readonly #handles: Handles
   readonly #settings: Settings
   readonly #held = new Map<Listing, number>()
+  /** Told how far readers are, if they are to go on in another process. */
+  readonly #record: SessionRecord | undefined
 
-  constructor(tree: Tree, handles: Handles, settings: Settings) {
+  constructor(tree: Tree, handles: Handles, settings: Settings, record: SessionRecord | undefined) {
     this.#tree = tree
     this.#handles = handles
     this.#settings = settings
+    this.#record = record
   }
 
   open(inode: Inode): OpenReply {
@@ -43,20 +47,22 @@ export class Directories {
   }
 
   close(fh: FileHandle): void {
+    if (this.#handles.wasClosed(fh)) return
     const directory = this.#handles.closeDirectory(fh)
     this.#let(directory)
     this.#tree.table.drop(directory.inode)
   }
 
   closeAll(): void {
+    for (const listing of this.#held.keys()) this.#record?.letGo(listing)
     this.#held.clear()
   }
 
   read(fh: FileHandle, cookie: number, out: DirentSink): Awaitable<void> {
     const handle = this.#handles.directory(fh)
     const listing = this.#listing(handle, cookie)
-    if (listing instanceof Promise) return listing.then(ready => this.#emit(handle.inode, ready, cookie, out))
-    this.#emit(handle.inode, listing, cookie, out)
+    if (listing instanceof Promise) return listing.then(ready => this.#emit(handle, ready, cookie, out))
+    this.#emit(handle, listing, cookie, out)
   }
 
   async readPlus(fh: FileHandle, cookie: number, out: DirentPlusSink): Promise<void> {
@@ -74,13 +80,18 @@ export class Directories {
       for (; at < end; at++) {
         const entry = listing.entries[at]!
         const next = at + COOKIES_BEFORE_ENTRIES + 1
-        if (!entry.removed && !this.#emitPlus(inode, entry, infos.get(entry), next, out)) return
+        if (!entry.removed && !this.#emitPlus(inode, entry, infos.get(entry), next, out)) {
+          this.#record?.reads(handle, false)
+          return
+        }
       }
     }
+    this.#record?.reads(handle, true)
   }
 
   #listing(handle: OpenDirectory, cookie: number): Awaitable<Listing> {
     if (cookie !== 0 && handle.listing !== undefined) return handle.listing
+    if (cookie !== 0 && handle.begun !== undefined) return this.#goOn(handle, handle.begun)
     const { inode } = handle
     const directory = inode.directory!
     let { listing } = directory
@@ -94,6 +105,19 @@ export class Directories {
       this.#hold(handle, shown)
       return shown
     })
+  }
+
+  /** What an earlier process has begun to give out keeps its places; what has come since follows. */
+  async #goOn(handle: OpenDirectory, begun: readonly string[]): Promise<Listing> {
+    const { directory } = handle.inode
+    const fresh = this.#load(handle.inode)
+    await fresh.loading
+    if (handle.listing !== undefined) return handle.listing
+    const listing = Listing.continued(begun, fresh)
+    if (directory!.listing === fresh) directory!.listing = listing
+    this.#hold(handle, listing)
+    handle.begun = undefined
+    return listing
   }
 
   #load(inode: Inode): Listing {
@@ -138,6 +162,7 @@ export class Directories {
       throw new FsError('ENOMEM', 'the listings of the open directories are too long together')
     }
     handle.listing = listing
+    handle.begun = undefined
     this.#held.set(listing, (this.#held.get(listing) ?? 0) + 1)
   }
 
@@ -146,17 +171,24 @@ export class Directories {
     if (listing === undefined) return
     handle.listing = undefined
     const readers = (this.#held.get(listing) ?? 1) - 1
-    if (readers === 0) this.#held.delete(listing)
-    else this.#held.set(listing, readers)
+    if (readers === 0) {
+      this.#held.delete(listing)
+      this.#record?.letGo(listing)
+    } else this.#held.set(listing, readers)
   }
 
-  #emit(inode: Inode, listing: Listing, cookie: number, out: DirentSink): void {
+  #emit(handle: OpenDirectory, listing: Listing, cookie: number, out: DirentSink): void {
+    const { inode } = handle
     let at = this.#emitDots(inode, cookie, out)
     if (at === undefined) return
     for (; at < listing.entries.length; at++) {
       const entry = listing.entries[at]!
-      if (!entry.removed && !this.#emitName(inode, entry, at + COOKIES_BEFORE_ENTRIES + 1, out)) return
+      if (!entry.removed && !this.#emitName(inode, entry, at + COOKIES_BEFORE_ENTRIES + 1, out)) {
+        this.#record?.reads(handle, false)
+        return
+      }
     }
+    this.#record?.reads(handle, true)
   }
 
   /** Returns the place of the listing to go on with; undefined if there is no room even for the dots. */
@@ -192,7 +224,7 @@ export class Directories {
       child = this.#tree.bind(inode, entry.name, info, entry.ino)
     if (child === undefined || !isFresh(child, now)) return this.#emitName(inode, entry, next, out)
     if (out.addEntry(entry.name, this.#tree.stamp(child, now), next)) {
-      child.lookups++
+      table.tell(child)
       return true
     }
     table.drop(child)

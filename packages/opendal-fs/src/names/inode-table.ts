@@ -5,6 +5,7 @@ import { FsError, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { type Time, timeOf } from '../attributes/time.ts'
 import type { Content } from '../files/block-cache.ts'
 import type { Settings } from '../options.ts'
+import type { SessionRecord } from '../session/session-record.ts'
 import { FOREVER, Inode, S_IFDIR, S_IFREG } from './inode.ts'
 
 const BLKSIZE = 4096
@@ -17,6 +18,8 @@ export class InodeTable {
   /** The time of what has no time of its own: it must not change from one look to the next. */
   readonly #started: Time = timeOf(Date.now())
   #lastId: number = ROOT_NODE
+  /** Told of what the guest knows, if that is to survive. */
+  record: SessionRecord | undefined
 
   /** @param unreachable told of bytes that nobody can ask for any more */
   constructor(settings: Settings, unreachable: (content: Content) => void) {
@@ -92,6 +95,7 @@ export class InodeTable {
     inode.name = name
     inode.segment = undefined
     parent.directory!.children.set(name, inode)
+    this.record?.named(inode)
   }
 
   /** Takes an inode out of the tree: its name is gone. It can still be used by its id. */
@@ -99,13 +103,21 @@ export class InodeTable {
     this.#unlink(inode)
     inode.attr.nlink = 0
     inode.attrUntil = FOREVER
+    this.record?.named(inode)
     this.drop(inode)
+  }
+
+  /** The guest is told of the inode. */
+  tell(inode: Inode): void {
+    inode.lookups++
+    this.record?.counted(inode)
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
     const inode = this.#inodes.get(nodeid)
     if (inode === undefined) return
     inode.lookups = Math.max(0, inode.lookups - nlookup)
+    this.record?.counted(inode)
     this.drop(inode)
   }
 

@@ -2,7 +2,7 @@
 // reply to LOOKUP and GETATTR, so that an answer from memory allocates nothing. Inodes hang in a tree by name: a rename moves
 // one link and with it the whole subtree, whose ids do not change.
 
-import type { NodeId } from '@ovfs/fuse-proto'
+import { type LogSlot, NO_SLOT, type NodeId } from '@ovfs/fuse-proto'
 import type { Sidecar } from '../attributes/sidecar.ts'
 import type { Time } from '../attributes/time.ts'
 import type { Given } from '../attributes/user-metadata.ts'
@@ -56,6 +56,8 @@ export class Inode {
   name: string
   /** How many times the guest was told of this inode and has not forgotten it. */
   lookups = 0
+  /** Where the session's log has it. */
+  logSlot: LogSlot = NO_SLOT
   /** Handles that are open. */
   opens = 0
   /** Until when the attributes may be trusted, in milliseconds since the epoch. */

@@ -36,6 +36,28 @@ export class Listing {
   /** Settles once the storage has answered; undefined after that. */
   loading: Promise<void> | undefined
   #loaded = false
+  /** Told of each name that comes to the end. */
+  onAppend: ((name: string) => void) | undefined
+
+  /** The listing whose names were `begun` in another process, in their places, as `fresh` says what is left of them and new. */
+  static continued(begun: readonly string[], fresh: Listing): Listing {
+    const listing = new Listing()
+    const places = new Map(fresh.entries.map(entry => [entry.name, entry]))
+    for (const name of begun) {
+      const entry = places.get(name)
+      places.delete(name)
+      listing.#keep(entry ?? { name, kind: 'file', info: undefined, ino: 0, removed: true, shown: undefined })
+    }
+    for (const entry of places.values()) listing.#keep(entry)
+    listing.until = fresh.until
+    listing.#loaded = true
+    return listing
+  }
+
+  #keep(entry: ListingEntry): void {
+    this.#places.set(entry.name, entry)
+    this.entries.push(entry)
+  }
 
   /** The storage's answer. Names that were added or removed here while it was under way stay as they are. */
   load(objects: Iterable<ListedObject>, names: SegmentNames): void {
@@ -99,8 +121,7 @@ export class Listing {
   }
 
   #append(name: string, kind: ObjectKind, info: ObjectInfo | undefined, shown?: ShownSegment): void {
-    const entry: ListingEntry = { name, kind, info, ino: 0, removed: false, shown }
-    this.#places.set(name, entry)
-    this.entries.push(entry)
+    this.#keep({ name, kind, info, ino: 0, removed: false, shown })
+    this.onAppend?.(name)
   }
 }

@@ -92,15 +92,21 @@ export class Namespace {
       else await storage.write(key + DIRECTORY_MARKER, new Uint8Array(0))
       // A lookup may have seen it meanwhile.
       const inode = parent.directory!.children.get(name) ?? this.#tree.table.add(parent, name, true)
-      if (inode.directory === undefined) throw new FsError('EEXIST')
-      inode.directory.marked = true
-      inode.setTime(now())
-      this.#tree.nameAdded(inode)
-      attributes.create(inode, creator, mode)
+      this.made(inode, creator, mode)
       this.#publisher.usage.added()
       this.#tree.apply(inode, { kind: 'directory', size: 0, mtime: undefined, etag: undefined })
       return inode
     })
+  }
+
+  /** A directory that was made and not yet taken note of. */
+  made(inode: Inode, creator: Creator, mode: number): Inode {
+    if (inode.directory === undefined) throw new FsError('EEXIST')
+    inode.directory.marked = true
+    inode.setTime(now())
+    this.#tree.nameAdded(inode)
+    this.#tree.attributes.create(inode, creator, mode)
+    return inode
   }
 
   /** @throws EEXIST */

@@ -46,6 +46,19 @@ export class Renamer {
     })
   }
 
+  /** True if the inode that a rename began with is where it was to go. */
+  async isDone(
+    source: number,
+    parent: Inode,
+    name: string,
+    newParent: Inode,
+    newName: string,
+  ): Promise<boolean> {
+    if (newParent.directory!.children.get(newName)?.nodeid === source) return true
+    if ((await this.#tree.child(parent, name)) !== undefined) return false
+    return (await this.#tree.child(newParent, newName)) !== undefined
+  }
+
   async #existing(parent: Inode, name: string): Promise<Inode> {
     const inode = await this.#tree.child(parent, name)
     if (inode === undefined) throw new FsError('ENOENT')
@@ -100,6 +113,7 @@ export class Renamer {
       if (target !== undefined) this.#namespace.forgetName(target)
       this.#move(source, newParent, newName)
       this.#journal.rebased(source)
+      this.#tree.table.record?.dirty(source)
       if (file.info !== undefined) await this.#takeNewVersion(source, to)
     }
     const drops = this.#journal.entriesOf(target)
@@ -160,6 +174,7 @@ export class Renamer {
       return
     }
     file.info = info
+    this.#tree.table.record?.dirty(inode)
     this.#tree.attributes.record(inode, false)
     if (file.content !== undefined) file.content.etag = info.etag
     if (inode.kind === 'special') inode.attrUntil = 0

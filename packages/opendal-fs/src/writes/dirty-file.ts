@@ -7,9 +7,11 @@ import { type Time, timeOf } from '../attributes/time.ts'
 import type { BlockCache, Content } from '../files/block-cache.ts'
 import { Gathered } from '../files/gathered.ts'
 import { Mutex } from '../names/locks.ts'
+import type { DirtyRecord, DirtyState } from './dirty-record.ts'
 import type { EarlyUpload } from './early-upload.ts'
 import { FileMap, type Mark } from './file-map.ts'
-import { PAGE, type StagingBudget, StagingStore } from './staging-store.ts'
+import { PAGE, type StagingPage } from './staging-pages.ts'
+import { type StagingBudget, StagingStore } from './staging-store.ts'
 
 /** Where a read puts its bytes; the part of a READ reply that this layer needs. */
 export interface FileSink {
@@ -20,15 +22,17 @@ export interface FileSink {
 /** What a change takes at least in a file of many ranges, in bytes. */
 const BLOCK = PAGE
 const COPY_STEP = 1 << 20
+const NO_BASE = { end: 0, holes: [] } as const
 
 export class DirtyFile {
+  readonly #record: DirtyRecord | undefined
   readonly #cache: BlockCache
   readonly #budget: StagingBudget
   readonly #store: StagingStore
   readonly #map: FileMap
   /** The version under the changes; undefined if nothing of it shows. */
   #base: Content | undefined
-  mtime: Time
+  #mtime: Time
   /** Counts changes; what was published at a count is all there is if the count still stands. */
   changes = 1
   /** What is already on its way to the storage. */
@@ -46,13 +50,44 @@ export class DirtyFile {
   #closed = false
 
   /** @param mtime the time that the file keeps until it is changed */
-  constructor(cache: BlockCache, budget: StagingBudget, base: Content | undefined, mtime: Time) {
-    this.mtime = mtime
+  constructor(
+    cache: BlockCache,
+    budget: StagingBudget,
+    base: Content | undefined,
+    mtime: Time,
+    record?: DirtyRecord,
+  ) {
+    this.#mtime = mtime
+    this.#record = record
     this.#cache = cache
     this.#budget = budget
-    this.#store = new StagingStore(budget)
+    this.#store = new StagingStore(budget, record)
     this.#base = base
     this.#map = new FileMap(base?.size ?? 0)
+  }
+
+  /** Takes over what an earlier process has left. Nothing has been written here yet. */
+  async resume(state: DirtyState, pages: ReadonlyMap<number, StagingPage>): Promise<void> {
+    await this.#store.resume(pages, state.file, state.written)
+    if (state.base === undefined) this.#base = undefined
+    const { end, holes } = this.#base === undefined ? NO_BASE : (state.base ?? NO_BASE)
+    this.#map.resume(state.size, state.written, end, holes)
+    this.#mtime = state.mtime
+    this.#countRanges()
+  }
+
+  get state(): DirtyState {
+    const { size, written, baseEnd: end, holes } = this.#map
+    return { ...this.#store.place, size, mtime: this.#mtime, written, base: this.#base && { end, holes } }
+  }
+
+  get mtime(): Time {
+    return this.#mtime
+  }
+
+  set mtime(time: Time) {
+    this.#mtime = time
+    this.#record?.changed()
   }
 
   get size(): number {
@@ -108,14 +143,21 @@ export class DirtyFile {
 
   #wrote(offset: number, length: number): number {
     this.#map.wrote(offset, offset + length)
-    this.#changed(offset)
+    this.#count(offset)
+    this.#record?.wrote(offset, offset + length, this.#mtime)
     return length
   }
 
   #changed(from: number): void {
+    this.#count(from)
+    this.#record?.changed()
+  }
+
+  #count(from: number): void {
     this.#countRanges()
     this.early?.changed(from)
-    this.touch()
+    this.#mtime = timeOf(Date.now())
+    this.changes++
   }
 
   truncate(size: number): void {
@@ -177,8 +219,8 @@ export class DirtyFile {
 
   /** The file counts as changed now, even if no byte is. */
   touch(): void {
-    this.mtime = timeOf(Date.now())
     this.changes++
+    this.mtime = timeOf(Date.now())
   }
 
   // Ranges
@@ -260,6 +302,7 @@ export class DirtyFile {
     this.#base = undefined
     this.#map.dropBase()
     this.#countRanges()
+    this.#record?.changed()
   }
 
   // Reading
@@ -331,6 +374,14 @@ export class DirtyFile {
     this.#base = published
     this.#map.rebase(published.size, mark)
     this.#countRanges()
+    this.#record?.rebased()
+  }
+
+  /** As far as the base shows, the storage has it in this version too. */
+  restand(version: Content): void {
+    if (this.#base === undefined) return
+    this.#base = version
+    this.#map.clipBase(version.size)
   }
 
   /** Gives memory and disk back, once the reads and writes under way are done. */

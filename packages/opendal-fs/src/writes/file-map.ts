@@ -11,6 +11,8 @@ export interface Mark {
   readonly holes: RangeSet
 }
 
+export type Ranges = readonly (readonly [start: number, end: number])[]
+
 export class FileMap {
   size: number
   readonly #written = new RangeSet()
@@ -39,6 +41,23 @@ export class FileMap {
   /** Bytes from the start that are all written here, with nothing of the base left anywhere. */
   get front(): number {
     return this.#baseEnd === 0 && this.#written.has(0) ? this.#written.pieceEnd(0, this.size) : 0
+  }
+
+  get written(): Ranges {
+    return [...this.#written]
+  }
+
+  /** Bytes before `baseEnd` that are gone too. */
+  get holes(): Ranges {
+    return [...this.#holes]
+  }
+
+  /** As it was in another process; nothing has been written here yet. */
+  resume(size: number, written: Ranges, baseEnd: number, holes: Ranges): void {
+    this.size = size
+    this.#baseEnd = baseEnd
+    for (const [start, end] of written) this.#written.add(start, end)
+    for (const [start, end] of holes) this.#holes.add(start, end)
   }
 
   wrote(start: number, end: number): void {
@@ -118,6 +137,11 @@ export class FileMap {
     this.#holes = mark.holes
     this.#holes.clip(this.#baseEnd)
     this.release(mark)
+  }
+
+  /** The base has only so many bytes. */
+  clipBase(size: number): void {
+    this.#baseEnd = Math.min(this.#baseEnd, size)
   }
 
   /** Nothing of the base shows any more. */

@@ -10,6 +10,7 @@ import { FOREVER, type Inode } from '../names/inode.ts'
 import { type SharedLock, Slots } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
+import type { SessionRecord } from '../session/session-record.ts'
 import { type DoubtfulAttempt, doubtOf, hasLanded } from '../storage/doubtful-attempt.ts'
 import { type PartSource, replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
@@ -17,8 +18,10 @@ import { isVersionLost, StorageError, versionLostError } from '../storage/storag
 import { Usage } from '../usage.ts'
 import { type ConflictError, isSameContent, keepLoser, mayBeVersion } from './conflict.ts'
 import { DirtyFile } from './dirty-file.ts'
+import type { DirtyState } from './dirty-record.ts'
 import { type EarlyUpload, EarlyUploads } from './early-upload.ts'
 import type { Mark } from './file-map.ts'
+import type { StagingPage } from './staging-pages.ts'
 import type { StagingBudget } from './staging-store.ts'
 import { WriteBack } from './write-back.ts'
 
@@ -48,9 +51,19 @@ export class Publisher {
   readonly #doubtful = new WeakMap<DirtyFile, DoubtfulAttempt>()
   readonly #slots = new Slots(CONCURRENT_PUBLICATIONS)
   readonly #early: EarlyUploads
+  /** Told of what the storage does not have, if it is to survive a kill. */
+  readonly #record: SessionRecord | undefined
 
-  constructor(tree: Tree, budget: StagingBudget, names: SharedLock, settings: Settings, saved?: SavedFiles) {
+  constructor(
+    tree: Tree,
+    budget: StagingBudget,
+    names: SharedLock,
+    settings: Settings,
+    saved: SavedFiles | undefined,
+    record: SessionRecord | undefined,
+  ) {
     this.#saved = saved
+    this.#record = record
     if (settings.writeBack && saved !== undefined) {
       this.#writeBack = new WriteBack(saved, inode => this.#publishSaved(inode))
     }
@@ -71,12 +84,27 @@ export class Publisher {
     if (inode.lost) throw new FsError('ESTALE', 'the file was removed by somebody else')
     const base = file.info === undefined ? undefined : this.#tree.content(inode)
     const { mtime, mtimensec } = inode.attr
-    file.dirty = new DirtyFile(this.#tree.cache, this.#budget, base, { sec: mtime, nsec: mtimensec })
+    const kept = this.#record?.file(inode)
+    file.dirty = new DirtyFile(this.#tree.cache, this.#budget, base, { sec: mtime, nsec: mtimensec }, kept)
+    this.#record?.dirty(inode)
     this.#pending.add(inode)
     const listed = inode.parent?.directory?.listing?.get(inode.name)
     if (listed !== undefined) listed.info = undefined
     this.showDirty(inode)
     return file.dirty
+  }
+
+  /**
+   * The changes that an earlier process has left. What it knew of the file's version, size and attributes is in the inode already.
+   */
+  async resume(inode: Inode, state: DirtyState, pages: ReadonlyMap<number, StagingPage>): Promise<void> {
+    const file = inode.file!
+    const base = state.base === undefined || file.info === undefined ? undefined : this.#tree.content(inode)
+    const dirty = new DirtyFile(this.#tree.cache, this.#budget, base, state.mtime, this.#record?.file(inode))
+    await dirty.resume(state, pages)
+    file.dirty = dirty
+    this.#pending.add(inode)
+    this.showDirty(inode)
   }
 
   /** The guest sees the unpublished state, and nothing that the storage says overrides it. */
@@ -172,6 +200,7 @@ export class Publisher {
   /** The changes are not wanted any more: the file has been removed and nobody has it open. */
   discard(inode: Inode): void {
     const file = inode.file!
+    this.#record?.clean(inode)
     file.dirty?.close()
     file.dirty = undefined
     this.#pending.delete(inode)
@@ -197,6 +226,7 @@ export class Publisher {
     const saved = asSaved ? this.#saved?.publication(inode, found) : undefined
     const snapshot = saved ?? { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
     const early = saved === undefined ? this.#early.take(dirty, key, found?.metadata) : undefined
+    this.#record?.publishing(inode, snapshot.size, saved === undefined)
     try {
       const bytes = await this.#replace(key, found, saved?.source ?? dirty, snapshot.size, early)
       if (bytes === 'lost') return await this.#settleConflict(inode, dirty, await storage.stat(key))
@@ -329,7 +359,10 @@ export class Publisher {
     }
     const error = await this.#keep(inode, dirty)
     const file = inode.file!
-    for (const writer of file.writers) writer.failure = error
+    for (const writer of file.writers) {
+      writer.failure = error
+      this.#record?.failed(writer)
+    }
     this.discard(inode)
     this.#tree.dropContent(inode)
     inode.epoch++

@@ -1,6 +1,6 @@
 // Bytes that a guest has written and the storage does not have yet, by file offset. In memory while the budget that all files
-// share lasts, then in a sparse file on the host, unlinked while open so that nothing is left behind. Which of the bytes mean
-// anything is for the owner to know (a RangeSet): the rest is undefined.
+// share lasts, then in a sparse file on the host: unlinked while open so that nothing is left behind, or kept by its name for the
+// next process. Which of the bytes mean anything is for the owner to know (a RangeSet): the rest is undefined.
 
 import { constants } from 'node:fs'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
@@ -9,19 +9,29 @@ import { join } from 'node:path'
 import { Errno, type ErrnoName, FsError, type RequestData } from '@ovfs/fuse-proto'
 import type { ByteSink } from '../files/block-cache.ts'
 import { OwnData } from '../files/gathered.ts'
+import type { PlaceRecord, StagingPlace } from './dirty-record.ts'
+import { OWN_PAGES, PAGE, type StagingPage, type StagingPages } from './staging-pages.ts'
 
-/** The unit of memory, in bytes. */
-export const PAGE = 64 << 10
 const BUFFER = 1 << 20
 const SPARE_BUFFERS = 8
 /** Some 8 MB of memory. */
 const MOST_RANGES = 1 << 18
+
+export interface StagingOptions {
+  /** Ranges of all files together that are kept as they are; of one file a sixteenth. */
+  readonly mostRanges?: number | undefined
+  /** Pages that survive the process, as files do then. */
+  readonly kept?: StagingPages | undefined
+}
 
 /** Memory for unpublished bytes, shared by all files. */
 export class StagingBudget {
   readonly limit: number
   readonly diskLimit: number
   readonly directory: string
+  readonly pages: StagingPages
+  /** Files keep their names, for the next process. */
+  readonly keepsFiles: boolean
   /** Bytes of memory and of disk that are taken. */
   used = 0
   diskUsed = 0
@@ -35,18 +45,19 @@ export class StagingBudget {
    * @param limit bytes of memory
    * @param diskLimit bytes of disk
    * @param directory where the files are made that take what memory cannot
-   * @param mostRanges of all files together that are kept as they are; of one file a sixteenth
    */
   constructor(
     limit: number,
     diskLimit = Number.POSITIVE_INFINITY,
     directory = tmpdir(),
-    mostRanges = MOST_RANGES,
+    { mostRanges = MOST_RANGES, kept }: StagingOptions = {},
   ) {
     this.limit = limit
     this.diskLimit = diskLimit
     this.directory = directory
     this.#mostRanges = mostRanges
+    this.pages = kept ?? OWN_PAGES
+    this.keepsFiles = kept !== undefined
   }
 
   /** True if a file that has so many ranges must not take more than its bytes need. */
@@ -67,7 +78,10 @@ export class StagingBudget {
 
 export class StagingStore {
   readonly #budget: StagingBudget
-  #pages: Map<number, Uint8Array> | undefined = new Map()
+  readonly #record: PlaceRecord | undefined
+  #pages: Map<number, StagingPage> | undefined = new Map()
+  /** Of a file that keeps its name. */
+  #fileName: string | undefined
   #spilling: Promise<FileHandle> | undefined
   #file: FileHandle | undefined
   /** The pieces of the file, of the size of a buffer each, that take room on the disk. */
@@ -78,8 +92,36 @@ export class StagingStore {
   #cutting: Promise<void> | undefined
   #closed = false
 
-  constructor(budget: StagingBudget) {
+  constructor(budget: StagingBudget, record?: PlaceRecord) {
     this.#budget = budget
+    this.#record = record
+  }
+
+  /** Takes over what an earlier process has left. Nothing has been written here yet. */
+  async resume(
+    pages: ReadonlyMap<number, StagingPage>,
+    fileName: string | undefined,
+    written: Iterable<readonly [start: number, end: number]>,
+  ): Promise<void> {
+    if (fileName === undefined) {
+      this.#pages = new Map(pages)
+      this.#budget.used += pages.size * PAGE
+      return
+    }
+    this.#pages = undefined
+    this.#fileName = fileName
+    this.#file = await open(join(this.#budget.directory, fileName), constants.O_RDWR | constants.O_NOFOLLOW)
+    for (const [start, end] of written) {
+      for (let piece = Math.floor(start / BUFFER); piece * BUFFER < end; piece++) this.#pieces.add(piece)
+    }
+    this.#budget.diskUsed += this.#pieces.size * BUFFER
+  }
+
+  get place(): StagingPlace {
+    return {
+      pages: Array.from(this.#pages ?? [], ([index, page]) => [index, page.place] as const),
+      file: this.#fileName,
+    }
   }
 
   /** True while everything can be read and written at once. */
@@ -92,7 +134,7 @@ export class StagingStore {
     const { byteLength } = data
     if (this.inMemory && this.#reserve(offset, byteLength)) {
       for (let done = 0; done < byteLength; ) {
-        const page = this.#pages!.get(Math.floor((offset + done) / PAGE))!
+        const page = this.#pages!.get(Math.floor((offset + done) / PAGE))!.bytes
         const within = (offset + done) % PAGE
         const length = Math.min(PAGE - within, byteLength - done)
         data.copyTo(page, within, done, length)
@@ -119,7 +161,7 @@ export class StagingStore {
     for (let at = offset; at < end; ) {
       const within = at % PAGE
       const length = Math.min(PAGE - within, end - at)
-      out.write(pages.get(Math.floor(at / PAGE))!, within, length)
+      out.write(pages.get(Math.floor(at / PAGE))!.bytes, within, length)
       at += length
     }
     return true
@@ -161,7 +203,10 @@ export class StagingStore {
     const after = Math.floor(end / PAGE)
     const dropped = after - first < pages.size ? integers(first, after) : [...pages.keys()]
     for (const index of dropped) {
-      if (index >= first && index < after && pages.delete(index)) this.#budget.used -= PAGE
+      const page = index >= first && index < after ? pages.get(index) : undefined
+      if (page === undefined) continue
+      pages.delete(index)
+      this.#give(page)
     }
   }
 
@@ -203,11 +248,30 @@ export class StagingStore {
     if (missing > 0 && this.#budget.used + missing * PAGE > this.#budget.limit) return false
     for (let i = first; missing > 0 && i <= last; i++) {
       if (pages.has(i)) continue
-      pages.set(i, new Uint8Array(PAGE))
-      this.#budget.used += PAGE
+      const page = this.#take()
+      if (page === undefined) return false
+      pages.set(i, page)
+      this.#record?.page(i, page)
       missing--
     }
     return true
+  }
+
+  /** Undefined if the host's disk has no room for it: what has to go to a file then will say so. */
+  #take(): StagingPage | undefined {
+    try {
+      const page = this.#budget.pages.take()
+      this.#budget.used += PAGE
+      return page
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error
+      return undefined
+    }
+  }
+
+  #give(page: StagingPage): void {
+    this.#budget.used -= PAGE
+    this.#budget.pages.give(page)
   }
 
   #writeFile(offset: number, bytes: Uint8Array): Promise<void> {
@@ -252,27 +316,33 @@ export class StagingStore {
   }
 
   async #moveToFile(): Promise<FileHandle> {
-    const path = join(this.#budget.directory, `ovfs-${crypto.randomUUID()}`)
+    const name = `ovfs-${crypto.randomUUID()}`
+    const path = join(this.#budget.directory, name)
     const file = await open(
       path,
       constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
       0o600,
     )
     try {
-      await unlink(path)
-      for (const [index, page] of this.#pages ?? []) {
+      if (!this.#budget.keepsFiles) await unlink(path)
+      for (const [index, { bytes }] of this.#pages ?? []) {
         this.#reserveDisk(index * PAGE, PAGE)
         for (let done = 0; done < PAGE; ) {
-          done += (await file.write(page, done, PAGE - done, index * PAGE + done)).bytesWritten
+          done += (await file.write(bytes, done, PAGE - done, index * PAGE + done)).bytesWritten
         }
       }
     } catch (error) {
       this.#freeDisk()
       await file.close()
+      if (this.#budget.keepsFiles) await unlink(path)
       throw error
     }
     this.#file = file
-    this.#freePages()
+    if (this.#budget.keepsFiles) this.#fileName = name
+    const pages = this.#pages
+    this.#pages = undefined
+    this.#record?.spilled()
+    for (const page of pages?.values() ?? []) this.#give(page)
     return file
   }
 
@@ -294,8 +364,7 @@ export class StagingStore {
   }
 
   #freePages(): void {
-    if (this.#pages === undefined) return
-    this.#budget.used -= this.#pages.size * PAGE
+    for (const page of this.#pages?.values() ?? []) this.#give(page)
     this.#pages = undefined
   }
 
@@ -304,8 +373,10 @@ export class StagingStore {
     if (file === undefined || this.#busy > 0) return
     this.#file = undefined
     this.#freeDisk()
-    // The file has no name and nobody reads it any more: a failed close loses nothing.
+    // Nobody reads it any more: what fails loses nothing, and a name that stays is swept away at the next start.
     file.close().catch(() => undefined)
+    if (this.#fileName !== undefined)
+      unlink(join(this.#budget.directory, this.#fileName)).catch(() => undefined)
   }
 }
 
