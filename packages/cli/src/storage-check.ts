@@ -7,6 +7,7 @@ import { type Capability, Operator } from 'opendal'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
 import { findObstacle, serverOf } from './reachability.ts'
+import { findRefusal } from './redis-refusal.ts'
 import type { Service } from './services/service.ts'
 import { readFailure, startError } from './storage-failure.ts'
 import type { Storage } from './uri.ts'
@@ -108,6 +109,9 @@ async function check(
   const refused = async () => {
     const found = await obstacle
     if (found !== undefined && server?.viaHttp === false) throw unreachable(service, found)
+    const refusal = service.name === 'redis' ? await findRefusal(options, over.signal) : undefined
+    if (refusal !== undefined)
+      throw new CliError('STORAGE', `${service.name} does not work: ${refusal}`, service.credentials)
     await new Promise<never>(() => {})
   }
   const late = async () => {

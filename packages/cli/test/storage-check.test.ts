@@ -102,6 +102,32 @@ describe('a folder', () => {
   })
 })
 
+describe('a Redis server that refuses', () => {
+  // The pool would keep its connections.
+  const redis = (answer: (asked: string) => string) =>
+    listening(createTcpServer(socket => socket.on('data', bytes => socket.end(answer(bytes.toString())))))
+
+  it('a password: what it says is told at once, and not the password', async () => {
+    const seen: string[] = []
+    const port = await redis(asked => {
+      seen.push(asked)
+      return '-WRONGPASS invalid username-password pair\r\n'
+    })
+    const assignments = ['username=u', 'password=sekrit']
+    const said = await refusal(open(`redis://127.0.0.1:${port}`, { assignments, timeoutMs: 60_000 }))
+    expect(said).toBe(
+      'redis does not work: WRONGPASS invalid username-password pair: give username and password',
+    )
+    expect(seen.join('')).toContain('*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$6\r\nsekrit\r\n')
+  })
+
+  it('to serve without a password: what it says is told at once', async () => {
+    const port = await redis(() => '-NOAUTH Authentication required.\r\n')
+    const said = await refusal(open(`redis://127.0.0.1:${port}`, { timeoutMs: 60_000 }))
+    expect(said).toMatch(/^redis does not work: NOAUTH Authentication required\.: give username/)
+  })
+})
+
 describe('a server that refuses', () => {
   it.each([
     [
