@@ -53,6 +53,10 @@ const SERVE_OPTIONS = {
     default: '8',
     summary: 'request queues that a guest may use',
   },
+  'no-fd-store': {
+    kind: 'flag',
+    summary: 'with --state-dir under systemd: do not leave the front-end to the next daemon',
+  },
   once: { kind: 'flag', summary: 'exit when the first front-end has left' },
   option: {
     kind: 'list',
@@ -180,7 +184,17 @@ export const serveCommand = define({
   groups: [
     {
       title: 'Socket',
-      options: ['socket', 'socket-path', 'fd', 'socket-mode', 'socket-group', 'tag', 'queues', 'once'],
+      options: [
+        'socket',
+        'socket-path',
+        'fd',
+        'socket-mode',
+        'socket-group',
+        'tag',
+        'queues',
+        'no-fd-store',
+        'once',
+      ],
     },
     { title: 'Storage', options: ['option', 'read-only', 'timeout', 'shutdown-timeout'] },
     {

@@ -3,6 +3,7 @@
 // dry and never later: storage calls cannot be cancelled, so one without an answer must not hold the process.
 
 import { writeSync } from 'node:fs'
+import { ServiceManager } from '@ovfs/virtio-fs'
 import { ExitCode } from './exit-code.ts'
 import { openLogSink } from './log-sink.ts'
 import { runProgram } from './program.ts'
@@ -26,6 +27,7 @@ try {
   const code = await runProgram(process.argv.slice(2), {
     openShare,
     signals: process,
+    serviceManager: () => ServiceManager.fromEnvironment(),
     write: writeStderr,
     print: writeStdout,
     redactor,

@@ -2,12 +2,14 @@
 // serves stands behind `OpenShare` (share.ts), so that this order can be tested without a virtual machine.
 
 import type { ReplayReport } from '@ovfs/opendal-fs'
+import type { FdStore } from '@ovfs/virtio-fs'
 import type { Capability, Operator } from 'opendal'
 import { CliError, oneLine } from './error.ts'
 import { ExitCode } from './exit-code.ts'
 import { requireFolder } from './host-folder.ts'
 import { Log, type LogFields } from './log.ts'
 import { processSources, type Redactor } from './secret.ts'
+import { type Manager, Service } from './service.ts'
 import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
 import { groupId, listenWith } from './socket-file.ts'
 import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
@@ -16,6 +18,8 @@ import { parseStorage, type Storage } from './uri.ts'
 
 export interface ShareEvents {
   connected(): void
+  /** The front-end of the last daemon is served again, and has not noticed. */
+  takenOver(): void
   /** @param reason undefined if the front-end just closed its connection */
   disconnected(reason?: string): void
   /** What an earlier daemon left was brought into the storage, before anything is served. */
@@ -39,6 +43,8 @@ export interface ShareOptions {
   readonly files: FileSettings
   readonly readOnly: boolean
   readonly timeoutMs: number
+  /** Keeps the front-end for the next daemon. */
+  readonly store: FdStore | undefined
   readonly events: ShareEvents
 }
 
@@ -54,6 +60,8 @@ export interface Share {
 export interface ServeHost {
   readonly openShare: (options: ShareOptions) => Share | Promise<Share>
   readonly signals: SignalEmitter
+  /** Who started this process as a service, if anybody did. Throws if it cannot be reached. */
+  readonly serviceManager: () => Manager | undefined
   readonly write: (line: string) => void
   /** Learns the secrets. */
   readonly redactor: Redactor
@@ -97,6 +105,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
   const { operator, capability } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
   const readOnly = settings.readOnly || !capability.write
 
+  const service = await Service.open(host.serviceManager, settings.keepsFrontend, log)
   const visit = new FirstVisit(settings.once)
   const share = await host.openShare({
     operator,
@@ -107,8 +116,10 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     files: settings.files,
     readOnly,
     timeoutMs: settings.timeoutMs,
+    store: service.store,
     events: {
       connected: () => log.info('front-end connected'),
+      takenOver: () => log.info('front-end taken over from the last daemon'),
       disconnected: reason => {
         log.info('front-end left', { reason })
         visit.end()
@@ -137,8 +148,10 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     })
     announceLimits(log, storage, capability, settings.files.attrs)
     log.status(LISTENING)
+    await service.ready()
     const signal = await Promise.race([signals.first, visit.over])
     log.info('ending', signal === undefined ? { because: '--once' } : { because: signal })
+    await service.stopping()
     await publish(share, settings.shutdownTimeoutMs, signals.second)
     log.info('ended')
     return ExitCode.OK

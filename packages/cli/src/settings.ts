@@ -16,6 +16,8 @@ export interface ServeSettings {
   readonly socketMode: number | undefined
   readonly socketGroup: string | undefined
   readonly once: boolean
+  /** Leave the front-end to the next daemon, if there is a service manager that keeps it so long. */
+  readonly keepsFrontend: boolean
   readonly tag: string | undefined
   readonly requestQueues: number
   readonly readOnly: boolean
@@ -66,6 +68,7 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
     socketMode: values['socket-mode'] ?? (values['socket-group'] === undefined ? undefined : 0o660),
     socketGroup: values['socket-group'],
     once: values.once,
+    keepsFrontend: values['state-dir'] !== undefined && !values['no-fd-store'],
     tag: values.tag,
     requestQueues: values.queues,
     readOnly: values['read-only'],

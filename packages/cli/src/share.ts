@@ -6,10 +6,10 @@ import { type KeptSession, VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
 import type { Share, ShareOptions } from './serve.ts'
 import { openSession, openState, replayError } from './state.ts'
-import { fileSystemTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
+import { fileSystemTrouble, frontendTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
 
 export async function openShare(options: ShareOptions): Promise<Share> {
-  const { endpoint, tag, requestQueues, files, events } = options
+  const { endpoint, tag, requestQueues, files, store, events } = options
   const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
   const state = files.stateDir === undefined ? undefined : await openState(files.stateDir)
   const open = async (): Promise<{ fs: OpendalFs; device: VirtioFs }> => {
@@ -20,9 +20,11 @@ export async function openShare(options: ShareOptions): Promise<Share> {
       requestQueues,
       ...(tag !== undefined && { tag }),
       ...(session !== undefined && { log: session.log }),
+      ...(store && { store }),
       onConnect: events.connected,
+      onTakeOver: events.takenOver,
       onDisconnect: error => events.disconnected(error?.message),
-      onError: error => troubles.report(otherTrouble('the front-end or its driver broke a rule', error)),
+      onError: error => troubles.report(frontendTrouble(error)),
       onRequestError: ({ operation, node, name, error }) =>
         troubles.report(otherTrouble('a request failed', error, { operation, node, name })),
       ...(events.request && { onTrace: events.request }),

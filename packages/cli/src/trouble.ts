@@ -2,6 +2,7 @@
 // many failures as it likes, so there is a limit to how many a second are written.
 
 import { AbandonedUpload, ConflictError, StorageError } from '@ovfs/opendal-fs'
+import type { VhostUserError, VhostUserErrorCode } from '@ovfs/virtio-fs'
 import type { LogFields } from './log.ts'
 import { adviceFor, readFailure } from './storage-failure.ts'
 import type { Storage } from './uri.ts'
@@ -48,6 +49,25 @@ export function fileSystemTrouble(error: Error, storage: Storage): Trouble {
           : adviceFor(failure, storage.service, storage.options),
     },
   }
+}
+
+/** What the device reports: mostly a front-end or driver that broke a rule. */
+export function frontendTrouble(error: VhostUserError): Trouble {
+  const trouble = otherTrouble('the front-end or its driver broke a rule', error)
+  const special = SPECIAL[error.code]
+  if (!special) return trouble
+  return { message: special[0], fields: { ...trouble.fields, hint: special[1] } }
+}
+
+const SPECIAL: Partial<Record<VhostUserErrorCode, readonly [message: string, hint: string]>> = {
+  FD_STORE: [
+    'the front-end will be lost when this daemon ends',
+    'set FileDescriptorStoreMax=512 in the unit, or give --no-fd-store',
+  ],
+  TAKEOVER: [
+    'the front-end of the last daemon was disconnected',
+    'set FileDescriptorStoreMax=512 in the unit, and restart the virtual machine',
+  ],
 }
 
 /** An error of another kind: a guest or front-end that breaks the rules, or a defect. */

@@ -12,6 +12,7 @@ import { serveCommand } from '../src/commands.ts'
 import { CliError } from '../src/error.ts'
 import { Redactor } from '../src/secret.ts'
 import { LISTENING, type Share, type ShareOptions, serve } from '../src/serve.ts'
+import type { Manager } from '../src/service.ts'
 import { serveSettings } from '../src/settings.ts'
 
 let folder: string
@@ -25,6 +26,8 @@ interface Fakes {
   readonly listen?: (options: ShareOptions) => Promise<void>
   readonly close?: (options: ShareOptions) => Promise<void>
   readonly unpublished?: readonly string[]
+  /** A service manager has started the daemon; or why it cannot be reached. */
+  readonly manager?: true | Error
 }
 
 function start(args: readonly string[], fakes: Fakes = {}) {
@@ -47,6 +50,18 @@ function start(args: readonly string[], fakes: Fakes = {}) {
     },
     unpublished: () => fakes.unpublished ?? [],
   })
+  const said = (what: string) => async () => {
+    calls.push(what)
+  }
+  const manager: Manager = {
+    inherited: new Map(),
+    claim: () => undefined,
+    put: said('put'),
+    remove: said('remove'),
+    ready: said('ready'),
+    stopping: said('stopping'),
+    abandon: said('abandon'),
+  }
   let options: ShareOptions | undefined
   const ended = serve(serveSettings(parseInvocation(serveCommand, args)), {
     openShare: given => {
@@ -54,6 +69,10 @@ function start(args: readonly string[], fakes: Fakes = {}) {
       return openShare(given)
     },
     signals,
+    serviceManager: () => {
+      if (fakes.manager instanceof Error) throw fakes.manager
+      return fakes.manager && manager
+    },
     redactor: new Redactor(),
     hideCommandLine: title => titles.push(title),
     write: line => {
@@ -61,12 +80,43 @@ function start(args: readonly string[], fakes: Fakes = {}) {
       if (line.includes(LISTENING)) reached(options!)
     },
   })
-  return { signals, calls, titles, listening, ended, output: () => output }
+  return { signals, manager, calls, titles, listening, ended, output: () => output }
 }
 
 const MEMORY = ['memory://', '--socket', '/nonexistent/a.sock']
 
 describe('serve', () => {
+  it('tells its service manager when a guest can be served, and when it ends', async () => {
+    const run = start(MEMORY, { manager: true })
+    const { store } = await run.listening
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(run.calls).toEqual(['abandon', 'listen', 'ready', 'stopping', 'close'])
+    expect(store).toBeUndefined()
+  })
+
+  it('leaves the front-end to its service manager if there is a state folder, unless it is told not to', async () => {
+    for (const [args, keeps] of [
+      [['--state-dir', '/nonexistent'], true],
+      [['--state-dir', '/nonexistent', '--no-fd-store'], false],
+    ] as const) {
+      const run = start([...MEMORY, ...args], { manager: true })
+      const { store } = await run.listening
+      run.signals.emit('SIGTERM', 'SIGTERM')
+      await run.ended
+      expect(store).toBe(keeps ? run.manager : undefined)
+      expect(run.calls.includes('abandon')).toBe(!keeps)
+    }
+  })
+
+  it('serves although its service manager cannot be reached, and says so', async () => {
+    const run = start(MEMORY, { manager: new Error('nobody is there') })
+    await run.listening
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(run.output()).toContain('nobody is there')
+  })
+
   it('says the words that other tools wait for, once it listens and not before', async () => {
     let before = ''
     const run = start(MEMORY, {

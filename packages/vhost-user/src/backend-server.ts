@@ -14,7 +14,7 @@ import {
   connectSocket,
   listenSocket,
 } from './sys/unix-socket.ts'
-import type { FdStore } from './takeover/fd-store.ts'
+import { DEFAULT_PREFIX, type FdStore } from './takeover/fd-store.ts'
 import { SessionKeeper, type SessionKeeperOptions } from './takeover/session-keeper.ts'
 
 export interface BackendServerOptions {
@@ -41,7 +41,6 @@ export interface BackendServerOptions {
   readonly onError: (error: VhostUserError) => void
 }
 
-const DEFAULT_PREFIX = 'vhost-user-'
 const BACKLOG = 8
 /** When descriptors or memory run out, connections wait this many milliseconds. */
 const ACCEPT_RETRY_DELAY = 500

@@ -1,7 +1,7 @@
 // A virtio-fs daemon in one object: listens for a virtual machine monitor and serves a FuseHandler to its guest.
 
 import type { FuseErrorReport, FuseHandler, SessionLog } from '@ovfs/fuse-proto'
-import { BackendServer, type VhostUserError } from '@ovfs/vhost-user'
+import { BackendServer, type FdStore, type VhostUserError } from '@ovfs/vhost-user'
 import { VirtioFsDevice } from './device.ts'
 
 export interface VirtioFsOptions {
@@ -21,7 +21,14 @@ export interface VirtioFsOptions {
    * must write what it holds into the same log. Call `resume` before `listen` then.
    */
   readonly log?: SessionLog
+  /**
+   * Where the connection, guest memory and rings survive this process: the front-end does not notice that another one goes on.
+   * Without a `log` the guest has to mount anew.
+   */
+  readonly store?: FdStore
   readonly onConnect?: () => void
+  /** The front-end of the last process is served again, and has not noticed. */
+  readonly onTakeOver?: () => void
   /** The front-end left; `error` if it was sent away. */
   readonly onDisconnect?: (error: VhostUserError | undefined) => void
   /** The front-end or the driver broke a rule; what survives goes on. */
@@ -58,13 +65,16 @@ export class VirtioFs {
 
   /** Front-ends may connect from now on, one at a time. Throws VhostUserError, such as SOCKET_IN_USE. */
   listen(): void {
-    const { socketPath, listenFd, socketMode, onConnect, onDisconnect, onError } = this.#options
+    const { socketPath, listenFd, socketMode, store, onConnect, onTakeOver, onDisconnect, onError } =
+      this.#options
     this.#server = new BackendServer({
       device: this.#device,
       ...(socketPath !== undefined && { path: socketPath }),
       ...(listenFd !== undefined && { fd: listenFd }),
       ...(socketMode !== undefined && { mode: socketMode }),
+      ...(store && { store }),
       ...(onConnect && { onConnect }),
+      ...(onTakeOver && { onTakeOver }),
       ...(onDisconnect && { onDisconnect }),
       onError: onError ?? (() => undefined),
     })
@@ -72,11 +82,11 @@ export class VirtioFs {
 
   /**
    * Stops listening, finishes the requests in flight, leaves the front-end, and waits until the handler has ended its session. A
-   * session that survives is not ended: the front-end is expected to reconnect.
+   * session that survives is not ended: the front-end is expected to reconnect, or with a store it does not notice.
    */
   async close(): Promise<void> {
     this.#device.leaveSession()
-    await this.#server?.close()
+    await this.#server?.leave()
     await this.#device.end()
   }
 }

@@ -1,6 +1,9 @@
 // Where a process leaves descriptors for its successor, and finds those of its predecessor. Somebody who outlives both has to
 // keep them: a service manager (service-manager.ts).
 
+/** With what the names of a server's sessions begin, if not said otherwise. */
+export const DEFAULT_PREFIX = 'vhost-user-'
+
 export interface FdStore {
   /** What a predecessor left and this process has not claimed yet, by name. */
   readonly inherited: ReadonlyMap<string, number>

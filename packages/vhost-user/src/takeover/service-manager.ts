@@ -8,7 +8,7 @@ import { FdPoll } from '../sys/fd-poll.ts'
 import { closeFd, NativeBuffer, setCloseOnExec } from '../sys/libc.ts'
 import { createPipe, writerHasClosed } from '../sys/pipe.ts'
 import { send } from '../sys/unix-socket.ts'
-import type { FdStore } from './fd-store.ts'
+import { DEFAULT_PREFIX, type FdStore } from './fd-store.ts'
 
 const FIRST_FD = 3
 /** Name of the descriptor whose fate tells whether those before it were stored. */
@@ -104,6 +104,13 @@ export class ServiceManager implements FdStore {
       await this.#removeNow(all)
       await this.#barrier()
     })
+  }
+
+  /** For a service that does not want what a predecessor left: closes it, and removes it from the store. */
+  async abandon(prefix = DEFAULT_PREFIX): Promise<void> {
+    const names = [...this.#inherited.keys()].filter(name => name.startsWith(prefix))
+    for (const name of names) closeFd(this.claim(name)!)
+    if (names.length > 0) await this.remove(names)
   }
 
   async #removeNow(names: Iterable<string>): Promise<void> {
