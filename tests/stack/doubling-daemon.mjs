@@ -33,7 +33,10 @@ const device = {
   },
   kickRing: () => queue.drain(handle, 8),
   stopRing: () => queue.stop(),
-  reset: () => queue?.detach(),
+  reset() {
+    queue?.detach()
+    for (const region of [...memory.regions]) memory.removeRegion(region)
+  },
   inflightBytes: inflightRingBytes,
 }
 

@@ -125,7 +125,8 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
         visit.end()
       },
       replayed: report => announceReplay(log, report),
-      resumed: () => log.info('the session of the guest goes on, once its front-end has reconnected'),
+      resumed: () =>
+        log.info('the session of the guest goes on, with a front-end that reconnects or is taken over'),
       sessionLost: (reason, kept) => log.error('a session could not be gone on with', { reason, kept }),
       trouble: (message, fields) => log.error(message, fields),
       ...(settings.logLevel === 'debug' && { request: line => log.debug(line) }),
