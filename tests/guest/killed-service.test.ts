@@ -2,11 +2,12 @@
 // service manager starts it anew; and neither QEMU nor the guest notices. OVFS_GUEST_KILLS says how often.
 
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { missingForOvfs, PROGRAM } from '../harness/daemon.ts'
 import { Guest, type GuestOptions, missingForGuest } from '../harness/guest.ts'
 import { repository } from '../harness/initramfs.ts'
 import { Service } from '../harness/service-manager.ts'
@@ -40,7 +41,9 @@ async function bootAndKill(
   await guest.outputs(/begin\n/)
   for (let kill = 0; kill < KILLS; kill++) {
     await delay(Math.random() * 300)
-    await service.restart(kill % 3 === 2 ? 'SIGTERM' : 'SIGKILL')
+    const signal = kill % 3 === 2 ? 'SIGTERM' : 'SIGKILL'
+    await service.restart(signal)
+    if (signal === 'SIGTERM') expect(service.exitCode).toBe(0)
     await service.ready()
   }
   const { output, exitCode } = await guest.end()
@@ -49,7 +52,7 @@ async function bootAndKill(
 
 /** One more than it was killed, and none had anything to complain about. */
 function expectLives({ starts, complaints, said }: Service): void {
-  const other = said.split('\n').filter(line => line !== '' && !line.startsWith('listening on'))
+  const other = said.split('\n').filter(line => !/^$|^listening on|^Waiting for|^\S+ info /.test(line))
   expect({ starts, complaints, other }).toEqual({ starts: KILLS + 1, complaints: [], other: [] })
 }
 
@@ -82,6 +85,49 @@ describe.skipIf(lacks !== undefined)(
       expectLives(service)
       await service.until(() => service.stored.length === 0)
     })
+
+    test.skipIf(missingForOvfs() !== undefined)(
+      'finds every byte on its share, and its open files open',
+      async () => {
+        const dir = await temporaryFolder()
+        await Promise.all(['storage', 'state'].map(name => mkdir(join(dir, name))))
+        const socketPath = join(dir, 'socket')
+        const service = new Service([
+          ...[process.execPath, PROGRAM, 'serve', `fs://${join(dir, 'storage')}`],
+          ...['--socket', socketPath, '--state-dir', join(dir, 'state')],
+        ])
+        onTestFinished(() => service.stop())
+        await service.ready()
+        const result = await bootAndKill(service, {
+          shares: [{ socketPath, tag: 'share' }],
+          onCall: async () => {
+            if (service.starts <= KILLS) throw new Error('again')
+          },
+          script: `
+          cd /mnt/share
+          dd if=/dev/urandom of=/tmp/file bs=1k count=3000 2>/dev/null
+          echo kept >gone; exec 4<gone; rm gone
+          exec 5>log
+          echo begin
+          round=0
+          until host over 2>/dev/null; do
+            round=$((round + 1))
+            mkdir $round && cp /tmp/file $round/file && mv $round/file $round/moved || echo $round: not copied
+            cmp /tmp/file $round/moved || echo $round: differs
+            echo $round >&5 || echo $round: not logged
+          done
+          exec 5>&-
+          cat <&4
+          seq 1 $round | cmp - log
+          echo 3 >/proc/sys/vm/drop_caches
+          for i in $(seq 1 $round); do cmp /tmp/file $i/moved || echo $i: differs at the end; done
+          cd /; echo end`,
+          timeoutMs: 110_000 + KILLS * 5000,
+        })
+        expect(result).toEqual({ said: 'kept\nend\n', exitCode: 0 })
+        expectLives(service)
+      },
+    )
 
     test('finds every byte on its disk', async () => {
       const image = join(await temporaryFolder(), 'disk.img')

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { repository } from './initramfs.ts'
 import { ended, ownProcess, printed } from './process.ts'
 
-const PROGRAM = join(repository, 'packages', 'cli', 'dist', 'main.js')
+/** The compiled `ovfs`. */
+export const PROGRAM = join(repository, 'packages', 'cli', 'dist', 'main.js')
 
 /** Names what is missing before `startOvfs` can work. */
 export function missingForOvfs(): string | undefined {
