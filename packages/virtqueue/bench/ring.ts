@@ -1,6 +1,7 @@
 // What the ring itself costs: driver and device take turns in one thread, so there are no wake-ups and no cache lines
 // change cores. 32 chains of 2 readable and 2 writable buffers in flight, each answered at once with a 16-byte header.
-// The device's share is timed around `drain`; its handler does the least that an answer needs.
+// The device's share is timed around `drain`; its handler does the least that an answer needs. A drain ends with the moment of
+// watching of busy-wait.ts, which can never pay here, since the driver has its turn later.
 //
 //   npm run bench (in this package)        profile: node --cpu-prof bench/dist/ring.js
 
