@@ -21,9 +21,8 @@ export interface Level<Case> {
 
 export interface FuzzOptions {
   readonly seed: number
-  readonly milliseconds: number
-  /** Cases, if that is reached earlier. */
-  readonly cases?: number
+  /** How long it goes on: for a time, or for a number of new cases, which a busy machine does not make fewer. */
+  readonly until: { readonly milliseconds: number } | { readonly cases: number }
 }
 
 export interface FuzzReport {
@@ -37,12 +36,13 @@ export interface FuzzReport {
 const CASE_MS = 20_000
 /** Looks at what the target holds, evenly over the run; each costs it a garbage collection. */
 const LOOKS = 32
+/** Fewer new cases are a repetition of what failed, and no run to be judged. */
+const FEWEST_JUDGED = 100
 
 const corpusOf = (name: string) => join(repository, 'tests', 'fuzz', 'corpus', name)
 
 /** Throws, with the seed of the case that failed, or what grew. The case itself is left in .cache/fuzz, ready for the corpus. */
 export async function fuzz<Case>(level: Level<Case>, options: FuzzOptions): Promise<FuzzReport> {
-  const most = options.cases ?? Number.POSITIVE_INFINITY
   let cases = 0
   let messages = 0
   const play = async (one: Case, name: string) => {
@@ -65,14 +65,16 @@ export async function fuzz<Case>(level: Level<Case>, options: FuzzOptions): Prom
   }
   const begun = Date.now()
   const looks: Look[] = []
-  for (let n = 0; Date.now() < begun + options.milliseconds && cases < most; n++) {
-    const seed = (options.seed + n) >>> 0
+  const { until } = options
+  const progress = (played: number) =>
+    'cases' in until ? played / until.cases : (Date.now() - begun) / until.milliseconds
+  let played = 0
+  for (; progress(played) < 1; played++) {
+    const seed = (options.seed + played) >>> 0
     await play(level.generate(new Random(seed)), `seed ${seed}`)
-    const due = (looks.length * options.milliseconds) / LOOKS
-    if (Date.now() - begun >= due) looks.push({ messages, ...(await settled(level)) })
+    if (progress(played) >= looks.length / LOOKS) looks.push({ messages, ...(await settled(level)) })
   }
-  // A few cases are a repetition of what failed, and no run to be judged.
-  const grown = options.cases === undefined ? growth(looks) : undefined
+  const grown = played < FEWEST_JUDGED ? undefined : growth(looks)
   if (grown !== undefined) throw new Error(`level ${level.name}, from seed ${options.seed}: ${grown}`)
   return { cases, messages, looks }
 }

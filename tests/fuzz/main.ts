@@ -19,8 +19,10 @@ for (const level of LEVELS.filter(name => values.level === undefined || name ===
   console.log(`level ${level}, seed ${seed}`)
   const { cases, messages, looks } = await attack(level as LevelName, {
     seed,
-    milliseconds: Number(values.minutes) * 60_000,
-    ...(values.cases !== undefined && { cases: Number(values.cases) }),
+    until:
+      values.cases === undefined
+        ? { milliseconds: Number(values.minutes) * 60_000 }
+        : { cases: Number(values.cases) },
   })
   console.log(`${cases} cases, ${messages} messages`)
   if (values.cases === undefined) console.log(`after the warm-up: ${summary(looks)}`)
