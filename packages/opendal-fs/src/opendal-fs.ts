@@ -139,7 +139,7 @@ export class OpendalFs implements FuseHandler {
     const session = await this.#kept?.build()
     let report: ReplayReport | undefined
     if (state !== undefined && !this.#storage.readOnly)
-      report = await new Replay(state, this.#storage, this.#tree.names, session).run()
+      report = await new Replay(state, this.#storage, this.#tree.names, this.#settings, session).run()
     await session?.settle()
     return report
   }

@@ -150,6 +150,18 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect(rig.report).toMatchObject({ published: 1, attributes: 1, conflicts: [] })
   })
 
+  it('a file that the replay publishes is of the time at which it was written', async () => {
+    rig.faults.before = operation => (operation === 'write' ? new Promise(() => undefined) : undefined)
+    await rig.guest.put('f', 'content')
+    const { mtime, mtimensec } = await rig.guest.stat('f')
+    await rig.kill()
+    await new Promise(resolve => setTimeout(resolve, 20))
+    await rig.start()
+    expect(rig.report).toMatchObject({ published: 1 })
+    expect(await rig.guest.stat('f')).toMatchObject({ mtime, mtimensec })
+    expect(await rig.guest.text('f')).toBe('content')
+  })
+
   it('links, pipes and their removal are kept as soon as they are answered', async () => {
     await rig.guest.symlink('old', 'gone')
     await rig.guest.fs.syncfs()

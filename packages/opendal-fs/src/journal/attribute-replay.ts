@@ -11,6 +11,7 @@ import {
   versionOf,
 } from '../attributes/attribute-entry.ts'
 import { Sidecar } from '../attributes/sidecar.ts'
+import { compareTimes, type Time } from '../attributes/time.ts'
 import { statDirectory } from '../names/directory-index.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { KeyNames } from '../storage/key-names.ts'
@@ -31,6 +32,12 @@ export interface LostAttributes {
   readonly keptAs: string
 }
 
+/** What is to be done in one directory. */
+interface Group {
+  readonly notes: (readonly [string, KeptChange])[]
+  readonly written: (readonly [segment: string, mtime: Time])[]
+}
+
 export class AttributeReplay {
   readonly #state: StateFolder
   readonly #storage: Storage
@@ -44,25 +51,32 @@ export class AttributeReplay {
     this.#names = names
   }
 
-  /** @param lost keys under which somebody else's bytes lie: they have their own attributes */
-  async run(notes: Notes, lost: ReadonlySet<string>): Promise<void> {
-    const byDirectory = new Map<string, [string, KeptChange][]>()
-    for (const note of notes) {
-      const { directory } = note[1]
-      const group = byDirectory.get(directory)
-      if (group === undefined) byDirectory.set(directory, [note])
-      else group.push(note)
+  /**
+   * @param lost keys under which somebody else's bytes lie: they have their own attributes
+   * @param written when the files that have just been published were written last, by key
+   */
+  async run(
+    notes: Notes,
+    lost: ReadonlySet<string>,
+    written: ReadonlyMap<string, Time> = new Map(),
+  ): Promise<void> {
+    const groups = new Map<string, Group>()
+    const groupOf = (directory: string): Group => {
+      const group = groups.get(directory) ?? { notes: [], written: [] }
+      groups.set(directory, group)
+      return group
     }
-    await forEachConcurrently(byDirectory, CONCURRENT_SIDECARS, ([directory, group]) =>
+    for (const note of notes) groupOf(note[1].directory).notes.push(note)
+    for (const [key, mtime] of written) {
+      const end = key.lastIndexOf('/') + 1
+      groupOf(key.slice(0, end)).written.push([key.slice(end), mtime])
+    }
+    await forEachConcurrently(groups, CONCURRENT_SIDECARS, ([directory, group]) =>
       this.#restore(directory, group, lost),
     )
   }
 
-  async #restore(
-    directory: string,
-    notes: readonly (readonly [string, KeptChange])[],
-    lost: ReadonlySet<string>,
-  ): Promise<void> {
+  async #restore(directory: string, { notes, written }: Group, lost: ReadonlySet<string>): Promise<void> {
     const sidecar = new Sidecar(this.#storage, this.#names, () => directory)
     await sidecar.read()
     const wanted = new Map<string, AttributeEntry>()
@@ -73,9 +87,19 @@ export class AttributeReplay {
       if (present !== undefined) wanted.set(segment, present)
       sidecar.restore(segment, { entry: present, at, over: over === null ? undefined : fromPlain(over) })
     })
+    await forEachConcurrently(written, CONCURRENT_QUESTIONS, async ([segment, mtime]) => {
+      // A time that a program has set.
+      if (wanted.get(segment)?.mtime !== undefined) return
+      const info = await this.#storage.stat(directory + segment)
+      if (info === undefined) return
+      const base = sidecar.get(segment)
+      const ctime = base !== undefined && compareTimes(base.ctime, mtime) > 0 ? base.ctime : mtime
+      const entry = { ...base, ctime, mtime, atime: undefined, version: versionOf(info) }
+      sidecar.restore(segment, { entry, at: ctime, over: sidecar.origin(segment) })
+    })
     if (sidecar.isDamaged) await this.#keep(directory, wanted)
     else await sidecar.flush()
-    await this.#state.journal.commit(notes.map(([key]) => ({ key })))
+    if (notes.length > 0) await this.#state.journal.commit(notes.map(([key]) => ({ key })))
   }
 
   /** The entry, if there is what it belongs to. */

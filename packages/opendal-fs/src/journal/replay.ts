@@ -5,7 +5,9 @@
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromPlain, isSpecial } from '../attributes/attribute-entry.ts'
+import type { Time } from '../attributes/time.ts'
 import { forEachConcurrently } from '../names/locks.ts'
+import type { Settings } from '../options.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import { finishDirectoryMove, isSameObject, moveObject } from '../storage/object-moves.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
@@ -73,13 +75,23 @@ export class Replay {
   readonly #names: KeyNames
   readonly #files = new Map<string, FileEntry>()
   readonly #notes = new Map<string, KeptChange>()
+  /** When what has been published was written, by key. */
+  readonly #written = new Map<string, Time>()
+  readonly #keepsTimes: boolean
   readonly #conflicts: Conflict[] = []
   #published = 0
   #finished = 0
 
-  constructor(state: StateFolder, storage: Storage, names: KeyNames, inUse?: NamesInUse) {
+  constructor(
+    state: StateFolder,
+    storage: Storage,
+    names: KeyNames,
+    { attrs }: Pick<Settings, 'attrs'>,
+    inUse?: NamesInUse,
+  ) {
     this.#inUse = inUse
     this.#state = state
+    this.#keepsTimes = attrs === 'sidecar'
     this.#storage = storage
     this.#names = names
   }
@@ -117,7 +129,8 @@ export class Replay {
     )
     const attributes = this.#notes.size
     const keeping = new AttributeReplay(this.#state, this.#storage, this.#names)
-    await keeping.run(this.#notes, new Set(this.#conflicts.map(({ key }) => key)))
+    const lost = new Set(this.#conflicts.map(({ key }) => key))
+    await keeping.run(this.#notes, lost, this.#keepsTimes ? this.#written : undefined)
     await this.#sweep()
     const conflicts = [...this.#conflicts, ...keeping.lost]
     return { published: this.#published, finished: this.#finished, attributes, conflicts, cut: journal.cut }
@@ -320,6 +333,7 @@ export class Replay {
       await replaceObject(this.#storage, this.#names, key, source, content.size, condition, confirm)
       this.#inUse?.published(key)
       this.#published++
+      this.#written.set(key, content.mtime)
     } else {
       const keptAs = join(this.#state.recoveryPath, recoveryName(key))
       await keepContent(content, savedPath, keptAs)
