@@ -63,4 +63,13 @@ describe('the state folder', () => {
       message: expect.stringContaining(`state folder ${file}/state: `),
     })
   })
+
+  test('is refused where no folder can be made, however deep, instead of trying for ever', async () => {
+    for (const path of ['/proc/ovfs', '/proc/ovfs/below/it']) {
+      await expect(StateFolder.open(path)).rejects.toMatchObject({
+        reason: 'UNUSABLE',
+        message: expect.stringContaining(`state folder ${path}: ENOENT`),
+      })
+    }
+  })
 })

@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process'
 import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Journal, type JournalOptions, syncFolder } from './journal.ts'
 import { StateError, toStateError } from './state-error.ts'
 
@@ -35,7 +35,7 @@ export class StateFolder {
   static async open(path: string, options: JournalOptions = {}): Promise<StateFolder> {
     let lock: FileHandle | undefined
     try {
-      await mkdir(path, { recursive: true, mode: 0o700 })
+      await makeFolder(resolve(path))
       await makeFolder(join(path, 'saved'))
       await makeFolder(join(path, 'recovery'))
       lock = await open(join(path, 'lock'), 'a', 0o600)
@@ -68,12 +68,16 @@ export class StateFolder {
   }
 }
 
-/** Recursive, mkdir would not tell why. */
-async function makeFolder(path: string): Promise<void> {
+/** Node's own recursive mkdir would not tell why it failed, and where nothing can be made, as in /proc, it would not end. */
+async function makeFolder(path: string, withParents = true): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || !withParents || dirname(path) === path) throw error
+    await makeFolder(dirname(path))
+    await makeFolder(path, false)
   }
 }
 
