@@ -1,6 +1,7 @@
 // The client's half of the codec: a request as the bytes that a guest kernel would send, a reply checked as strictly as
 // Linux checks it, and the records of a listing.
 
+import { concatenate } from './concatenate.ts'
 import { Errno, type ErrnoName, errnoName, FsError } from './errno.ts'
 import { decodeName, encodeName } from './names.ts'
 import type { Operation } from './operation.ts'
@@ -112,14 +113,4 @@ export function decodeListing(body: Uint8Array, plus: boolean): DirectoryEntry[]
     at += padded
   }
   return entries
-}
-
-export function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.byteLength
-  }
-  return bytes
 }

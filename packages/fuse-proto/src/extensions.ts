@@ -2,7 +2,7 @@
 // the caller that matter for it (CREATE_SUPP_GROUP). Records of multiples of 8 bytes, each with its size and type in front.
 // fuse_in_header.total_extlen says how many bytes they take, since minor 38.
 
-import { concatenate } from './client-messages.ts'
+import { concatenate } from './concatenate.ts'
 import { decodeName, encodeName } from './names.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
 import { ExtHeader, Secctx, SecctxHeader, SuppGroups } from './structs-extended.ts'

@@ -2,13 +2,8 @@
 // and brings the reply back. For tests, benchmarks and tours; it caches nothing and counts no lookups. Calls fail with
 // FsError when the server answers an errno, with FuseProtocolError when its reply cannot be believed.
 
-import {
-  concatenate,
-  type DirectoryEntry,
-  decodeListing,
-  decodeReply,
-  encodeRequest,
-} from './client-messages.ts'
+import { type DirectoryEntry, decodeListing, decodeReply, encodeRequest } from './client-messages.ts'
+import { concatenate } from './concatenate.ts'
 import type { OperationName } from './constants.ts'
 import { FUSE_FSYNC_FDATASYNC, FUSE_GETATTR_FH, InitFlags, NAME_MAX, PATH_MAX } from './constants.ts'
 import { decodeName } from './names.ts'

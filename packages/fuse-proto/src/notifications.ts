@@ -3,7 +3,7 @@
 // RETRIEVE comes as the request NOTIFY_REPLY.
 
 import type { FieldTable, Infer, Struct } from '@ovfs/cstruct'
-import { concatenate } from './client-messages.ts'
+import { concatenate } from './concatenate.ts'
 import { NotifyCode } from './constants.ts'
 import { decodeName, encodeName } from './names.ts'
 import { FuseProtocolError, truncated } from './protocol-error.ts'
