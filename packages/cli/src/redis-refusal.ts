@@ -7,18 +7,19 @@ import { singleLine } from './error.ts'
 const LONGEST_ANSWER = 4096
 
 /**
- * Resolves to what the server says against these credentials; to undefined if it has nothing against them, cannot be asked
+ * Resolves to what the server says against these credentials, or against the database; to undefined if it has nothing against them, cannot be asked
  * in the clear, or does not say anything that is known.
  */
 export function findRefusal(
   options: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { endpoint, username, password } = options
+  const { endpoint, username, password, db } = options
   const url = endpoint === undefined ? undefined : parse(endpoint)
   if (url === undefined || !/^(redis|tcp):$/.test(url.protocol)) return Promise.resolve(undefined)
   const auth =
     password === undefined ? [] : [['AUTH', ...(username === undefined ? [] : [username]), password]]
+  const select = db === undefined ? [] : [['SELECT', db]]
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return new Promise(resolve => {
     const socket = connect({ host, port: Number(url.port || 6379) })
@@ -30,7 +31,7 @@ export function findRefusal(
     }
     const onAbort = () => finish(undefined)
     socket.setEncoding('utf8')
-    socket.once('connect', () => socket.write([...auth, ['PING']].map(encode).join('')))
+    socket.once('connect', () => socket.write([...auth, ...select, ['PING']].map(encode).join('')))
     socket.on('data', (text: string) => {
       said += text
       const refusal = /^-(?:ERR )?(.*)\r\n/m.exec(said)?.[1]

@@ -59,7 +59,7 @@ export function serveSettings(invocation: Invocation<ServeOptions>): ServeSettin
     throw usage('--socket-mode and --socket-group are for --socket: who made the socket of --fd has set them')
   }
   if (values['write-back'] && values['state-dir'] === undefined) {
-    throw usage('--write-back needs --state-dir: where is closed data to be kept until it is published?')
+    throw usage('--write-back needs --state-dir, the folder that keeps closed data until it is published')
   }
   return {
     uri: invocation.argument!,
@@ -104,7 +104,7 @@ function endpointOf(values: Values<ServeOptions>): Endpoint {
     return { kind: 'fd', fd: values.fd }
   }
   const path = values.socket ?? values['socket-path']
-  if (path === undefined) throw usage('--socket is missing: where is the front-end to connect?')
+  if (path === undefined) throw usage('--socket is missing, the path to which a front-end connects')
   return { kind: 'path', path }
 }
 

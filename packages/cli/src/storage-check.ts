@@ -110,8 +110,7 @@ async function check(
     const found = await obstacle
     if (found !== undefined && server?.viaHttp === false) throw unreachable(service, found)
     const refusal = service.name === 'redis' ? await findRefusal(options, over.signal) : undefined
-    if (refusal !== undefined)
-      throw new CliError('STORAGE', `${service.name} does not work: ${refusal}`, service.credentials)
+    if (refusal !== undefined) throw startError(new Error(refusal), service, options)
     await new Promise<never>(() => {})
   }
   const late = async () => {

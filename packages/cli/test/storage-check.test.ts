@@ -126,6 +126,17 @@ describe('a Redis server that refuses', () => {
     const said = await refusal(open(`redis://127.0.0.1:${port}`, { timeoutMs: 60_000 }))
     expect(said).toMatch(/^redis does not work: NOAUTH Authentication required\.: give username/)
   })
+
+  it('a database that it does not have: what it says is told at once', async () => {
+    const seen: string[] = []
+    const port = await redis(asked => {
+      seen.push(asked)
+      return '-ERR DB index is out of range\r\n'
+    })
+    const said = await refusal(open(`redis://127.0.0.1:${port}/77`, { timeoutMs: 60_000 }))
+    expect(said).toBe('redis does not work: DB index is out of range: see ovfs services redis')
+    expect(seen.join('')).toContain('*2\r\n$6\r\nSELECT\r\n$2\r\n77\r\n')
+  })
 })
 
 describe('a server that refuses', () => {
