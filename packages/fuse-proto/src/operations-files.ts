@@ -52,7 +52,7 @@ function answerNumber(request: Request, value: number): number {
 function read(handler: FuseHandler, request: Request) {
   const o = S.ReadIn.offsets
   const fh = request.handle(o.fh)
-  const offset = request.number(o.offset, 'EOVERFLOW')
+  const offset = request.length(o.offset)
   const size = Math.min(request.u32(o.size), request.replyRoom)
   if (size > MAX_READ) throw new FsError('EINVAL', `a read of ${size} bytes`)
   return handler.read!(request, request.node, fh, offset, size, request.output(size))
@@ -74,7 +74,7 @@ function write(handler: FuseHandler, request: Request) {
   // fuse_init_out.max_write bounds every WRITE of the session.
   if (size > request.session.maxWrite) throw new FsError('EINVAL', `a write of ${size} bytes`)
   const fh = request.handle(o.fh)
-  const offset = request.number(o.offset, 'EFBIG')
+  const offset = request.fileSize(o.offset)
   request.limit = size
   const data = request.data(S.WriteIn.size, size)
   return handler.write!(request, request.node, fh, offset, data, request.u32(o.writeFlags))
@@ -119,10 +119,10 @@ function copyFileRange(handler: FuseHandler, request: Request, max: number) {
     request,
     request.node,
     request.handle(o.fhIn),
-    request.number(o.offIn, 'EOVERFLOW'),
+    request.length(o.offIn),
     request.number(o.nodeidOut, 'ESTALE') as NodeId,
     request.handle(o.fhOut),
-    request.number(o.offOut, 'EFBIG'),
+    request.fileSize(o.offOut),
     request.limit,
   )
 }
@@ -220,8 +220,8 @@ export const FILE_OPERATIONS: readonly Operation[] = [
         request,
         request.node,
         request.handle(X.FallocateIn.offsets.fh),
-        request.number(X.FallocateIn.offsets.offset, 'EFBIG'),
-        request.number(X.FallocateIn.offsets.length, 'EFBIG'),
+        request.fileSize(X.FallocateIn.offsets.offset),
+        request.fileSize(X.FallocateIn.offsets.length),
         request.u32(X.FallocateIn.offsets.mode),
       ),
     answer: answerEmpty,
@@ -238,8 +238,7 @@ export const FILE_OPERATIONS: readonly Operation[] = [
         request,
         request.node,
         request.handle(X.LseekIn.offsets.fh),
-        // lseek(2): ENXIO past the end of the file, and every file ends below 2^53.
-        request.number(X.LseekIn.offsets.offset, 'ENXIO'),
+        request.length(X.LseekIn.offsets.offset),
         request.u32(X.LseekIn.offsets.whence),
       ),
     answer: answerNumber,

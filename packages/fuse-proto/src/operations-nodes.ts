@@ -84,7 +84,7 @@ function setattr(handler: FuseHandler, request: Request) {
     mode: (valid & FATTR_MODE) !== 0 ? request.u32(o.mode) : undefined,
     uid: (valid & FATTR_UID) !== 0 ? request.u32(o.uid) : undefined,
     gid: (valid & FATTR_GID) !== 0 ? request.u32(o.gid) : undefined,
-    size: (valid & FATTR_SIZE) !== 0 ? request.number(o.size, 'EFBIG') : undefined,
+    size: (valid & FATTR_SIZE) !== 0 ? request.fileSize(o.size) : undefined,
     atime: time(FATTR_ATIME, FATTR_ATIME_NOW, o.atime, o.atimensec),
     mtime: time(FATTR_MTIME, FATTR_MTIME_NOW, o.mtime, o.mtimensec),
     ctime: time(FATTR_CTIME, 0, o.ctime, o.ctimensec) as Timestamp | undefined,

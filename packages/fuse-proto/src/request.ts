@@ -199,7 +199,7 @@ export class Request implements RequestContext {
     throw truncated(struct, InHeader.size + offset, length, copied)
   }
 
-  /** A 64-bit size, offset or id. `errno` answers the guest when it is above 2^53-1. */
+  /** A 64-bit id. `errno` answers the guest when it is above 2^53-1. */
   number(offset: number, errno: ErrnoName): number {
     const at = this.#start + offset
     const value = joinWords(this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true))
@@ -207,7 +207,14 @@ export class Request implements RequestContext {
     return value
   }
 
-  /** A 64-bit length that may be answered in part: what is above 2^53-1 counts as 2^53-1. */
+  /** A size of a file or a place in one that a program asks for: it may well ask for more than 2^53-1. */
+  fileSize(offset: number): number {
+    const size = this.length(offset)
+    if (size === Number.MAX_SAFE_INTEGER) throw new FsError('EFBIG')
+    return size
+  }
+
+  /** A 64-bit length that may be answered in part, or a place that may lie behind the end: at most 2^53-1. */
   length(offset: number): number {
     const at = this.#start + offset
     const value = joinWords(this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true))

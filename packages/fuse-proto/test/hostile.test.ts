@@ -183,11 +183,9 @@ describe('numbers above 2^53-1', () => {
   }
   test.each([
     ['READ from a handle', Opcode.READ, at(40, 0), Errno.EBADF],
-    ['READ at an offset', Opcode.READ, at(40, 8), Errno.EOVERFLOW],
     ['WRITE at an offset', Opcode.WRITE, at(40, 8), Errno.EFBIG],
     ['READDIR from a cookie', Opcode.READDIR, at(40, 8), Errno.EINVAL],
     ['FALLOCATE of a length', Opcode.FALLOCATE, at(32, 16), Errno.EFBIG],
-    ['LSEEK from an offset', Opcode.LSEEK, at(24, 8), Errno.ENXIO],
     ['COPY_FILE_RANGE to a node', Opcode.COPY_FILE_RANGE, at(56, 16), Errno.ESTALE],
   ])('%s', (_, opcode, args, errno) => {
     const { server, calls } = everything()
@@ -211,6 +209,30 @@ describe('numbers above 2^53-1', () => {
     expect(errorOf(exchange(server, request(Opcode.COPY_FILE_RANGE, at(56, 40)), 24).reply)).toBe(0)
     exchange(server, request(Opcode.FORGET, huge, { node: 2n }), 0)
     expect(calls).toEqual(['copyFileRange', 'forget'])
+  })
+
+  test('so does a place that programs may look at behind the end of a file', () => {
+    const { server, calls } = everything()
+    for (const [opcode, args] of [
+      [Opcode.READ, at(40, 8)],
+      [Opcode.LSEEK, at(24, 8)],
+      [Opcode.COPY_FILE_RANGE, at(56, 8)],
+    ] as const) {
+      expect(errorOf(exchange(server, request(opcode, args), 100).reply)).toBe(0)
+    }
+    expect(calls).toEqual(['read', 'lseek', 'copyFileRange'])
+  })
+
+  test('a file that a program wants to be so long is no broken rule, only too big', () => {
+    const { server, errors } = everything()
+    for (const [opcode, args] of [
+      [Opcode.WRITE, at(40, 8)],
+      [Opcode.FALLOCATE, at(32, 8)],
+      [Opcode.COPY_FILE_RANGE, at(56, 32)],
+    ] as const) {
+      expect(errorOf(exchange(server, request(opcode, args), 100).reply)).toBe(-Errno.EFBIG)
+    }
+    expect(errors).toEqual([])
   })
 })
 

@@ -373,14 +373,14 @@ export class OpendalFs implements FuseHandler {
   }
 
   fallocate(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     _node: NodeId,
     fh: FileHandle,
     offset: number,
     length: number,
     mode: number,
   ): Awaitable<void> {
-    return this.#ranges.fallocate(fh, offset, length, mode)
+    return this.#ranges.fallocate(ctx, fh, offset, length, mode)
   }
 
   lseek(_ctx: RequestContext, _node: NodeId, fh: FileHandle, offset: number, whence: number): number {

@@ -201,6 +201,53 @@ describe.each([...SCHEMES, 'sqlite', 'redis'] as const)('on %s', scheme => {
     await file.close()
   })
 
+  it('clears setuid and setgid when anybody but root allocates or punches', async () => {
+    await guest.put('f', 'long enough')
+    const file = await guest.open('f', O_WRONLY)
+    await guest.setattr('f', { mode: 0o6755 })
+    await fs.fallocate(ctx, file.node, file.fh, 0, 4, 3)
+    expect((await guest.stat('f')).mode).toBe(0o106755)
+    await fs.fallocate({ ...ctx, uid: 5 }, file.node, file.fh, 0, 4, 3)
+    expect((await guest.stat('f')).mode).toBe(0o100755)
+    await file.close()
+  })
+
+  it('marks the times of an empty file that is opened with O_TRUNC, and the change time of an open one that loses its name', async () => {
+    await guest.put('f', '')
+    await guest.setattr('f', { mtime: { sec: 1, nsec: 0 } })
+    const { fh } = await fs.open(ctx, await guest.node('f'), O_WRONLY | 0o1000)
+    expect((await guest.stat('f')).mtime).toBeGreaterThan(1)
+    const file = await guest.open('f')
+    await fs.release(ctx, file.node, fh)
+    const changed = ({ ctime, ctimensec }: { ctime: number; ctimensec: number }) => ctime + ctimensec / 1e9
+    const before = changed(await guest.stat('f'))
+    await new Promise(resolve => setTimeout(resolve, 5))
+    await guest.unlink('f')
+    const { attr } = await fs.getattr(ctx, file.node, file.fh)
+    expect(changed(attr)).toBeGreaterThan(before)
+    await file.close()
+  })
+
+  it('knows a file again that the guest had forgotten by its number, and a directory by its times too', async () => {
+    await guest.mkdir('d')
+    await guest.put('d/f', 'x')
+    await fs.syncfs()
+    const node = await guest.node('d')
+    const before = [await guest.stat('d'), await guest.stat('d/f')]
+    await new Promise(resolve => setTimeout(resolve, 5))
+    fs.forget(await guest.node('d/f'), 1000)
+    fs.forget(node, 1000)
+    expect(() => fs.getattr(ctx, node, undefined)).toThrow('no inode')
+    const after = [await guest.stat('d'), await guest.stat('d/f')]
+    expect(after.map(({ ino }) => ino)).toEqual(before.map(({ ino }) => ino))
+    const modified = ({ mtime, mtimensec }: { mtime: number; mtimensec: number }) => mtime + mtimensec / 1e9
+    expect(modified(after[0]!)).toBeGreaterThanOrEqual(modified(before[0]!))
+    // Another file of the same name is another file.
+    await guest.unlink('d/f')
+    await guest.put('d/f', 'y')
+    expect((await guest.stat('d/f')).ino).not.toBe(before[1]!.ino)
+  })
+
   it('removes file capabilities from a file that is written to', async () => {
     await guest.put('f', 'x')
     await guest.setxattr('f', 'security.capability', 'caps')
@@ -316,6 +363,7 @@ describe.each([...SCHEMES, 'sqlite', 'redis'] as const)('on %s', scheme => {
     ['to remove one that is not there', (g: Guest) => g.removexattr('f', 'user.b'), 'ENODATA'],
     ['to read one that is not there', (g: Guest) => g.getxattr('f', 'user.b'), 'ENODATA'],
     ['one of another kind', (g: Guest) => g.setxattr('f', 'system.posix_acl_access', 'x'), 'EOPNOTSUPP'],
+    ['a namespace alone', (g: Guest) => g.setxattr('f', 'user.', 'x'), 'EINVAL'],
     ['to set what the storage says', (g: Guest) => g.setxattr('f', 'user.ovfs.etag', 'x'), 'EPERM'],
   ])('refuses an extended attribute: %s', async (_, act, code) => {
     await guest.put('f', 'x')

@@ -54,18 +54,11 @@ export class AttributeChanges {
     this.#attributes.killPrivileges(inode, killSuidgid)
     if (size === inode.attr.size) {
       // truncate(2) marks the times also if no byte changes.
-      if (this.#attributes.kept) this.#setModified(inode)
+      this.#attributes.markModified(inode)
       return false
     }
     this.#files.truncate(inode, size)
     return true
-  }
-
-  #setModified(inode: Inode): void {
-    const present = now()
-    inode.setModified(present)
-    if (inode.file?.dirty !== undefined) inode.file.dirty.mtime = present
-    this.#attributes.record(inode, false)
   }
 
   #keep(inode: Inode, change: SetattrChange): void {

@@ -158,6 +158,15 @@ export class Attributes {
     this.record(inode, true)
   }
 
+  /** A program has written to a file, although no byte of it is another. */
+  markModified(inode: Inode): void {
+    if (!this.kept) return
+    const present = now()
+    inode.setModified(present)
+    if (inode.file?.dirty !== undefined) inode.file.dirty.mtime = present
+    this.record(inode, false)
+  }
+
   /**
    * Keeps what the inode shows now, if it differs from what it would show otherwise.
    * @param urgent a program asked for it: the next close of the file writes it
@@ -188,6 +197,7 @@ export class Attributes {
   /** Names were added to or taken from a directory. */
   namesChanged(directory: Inode): void {
     directory.setModified(now())
+    directory.directory!.changedHere = true
     if (directory.keepsTimes) this.record(directory, false)
   }
 

@@ -17,7 +17,7 @@ const LONGEST_LIST = 64 << 10
 /** Names and values of one file together, in bytes: a sidecar holds those of a whole directory. */
 const MOST_BYTES = 256 << 10
 
-const KEPT = /^(?:user|trusted|security)\../s
+const KEPT = /^(?:user|trusted|security)\./
 const VIRTUAL = 'user.ovfs.'
 const SHOWN: Readonly<Record<string, (info: ObjectInfo) => string | undefined>> = {
   'user.ovfs.etag': info => info.etag,
@@ -39,8 +39,7 @@ export class ExtendedAttributes {
   /** @throws ENODATA */
   get(inode: Inode, name: string): Uint8Array | Promise<Uint8Array> {
     if (name.startsWith(VIRTUAL)) return this.#virtual(inode, name)
-    // EOPNOTSUPP: attributes of this kind do not exist here, so that programs stop asking.
-    if (!KEPT.test(name) || !this.#attributes.kept) throw new FsError('EOPNOTSUPP')
+    this.#requireKind(name)
     if (inode.attrUntil > this.#tree.clock.now()) return keptValue(inode, name)
     return this.#tree.refresh(inode).then(() => keptValue(inode, name))
   }
@@ -118,9 +117,16 @@ export class ExtendedAttributes {
     this.#attributes.record(inode, true)
   }
 
+  #requireKind(name: string): void {
+    // EOPNOTSUPP: attributes of this kind do not exist here, so that programs stop asking.
+    if (!KEPT.test(name) || !this.#attributes.kept) throw new FsError('EOPNOTSUPP')
+    // xattr(7): a name is a namespace and something behind its dot.
+    if (name.endsWith('.') && name.indexOf('.') === name.length - 1) throw new FsError('EINVAL')
+  }
+
   #requireKept(name: string): void {
     if (this.#tree.storage.readOnly) throw new FsError('EROFS')
-    if (!KEPT.test(name) || !this.#attributes.kept) throw new FsError('EOPNOTSUPP')
+    this.#requireKind(name)
     if (name.startsWith(VIRTUAL)) throw new FsError('EPERM', 'it shows what the storage says')
   }
 }

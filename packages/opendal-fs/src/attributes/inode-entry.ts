@@ -27,7 +27,7 @@ export function showEntry(
   defaults: Defaults,
 ): void {
   const { attr } = inode
-  if (info.mtime !== undefined) inode.setTime(info.mtime)
+  if (info.mtime !== undefined && !isOlder(info.mtime, inode)) inode.setTime(info.mtime)
   const type = info.kind === 'directory' ? S_IFDIR : info.kind === 'file' ? S_IFREG : info.mode! & S_IFMT
   // Somebody else may have put an object of another type there.
   const entry = found !== undefined && ((found.mode ?? type) & S_IFMT) === type ? found : undefined
@@ -44,6 +44,10 @@ export function showEntry(
   if (given?.atime !== undefined) inode.setAccessed(given.atime)
   if (entry !== undefined) showTimes(inode, entry, info)
   if (info.kind === 'special') inode.setSize(encodedLength(inode.target ?? ''))
+}
+
+function isOlder(time: Time, { attr, directory }: Inode): boolean {
+  return directory?.changedHere === true && compareTimes(time, { sec: attr.mtime, nsec: attr.mtimensec }) < 0
 }
 
 function showTimes(inode: Inode, entry: AttributeEntry, info: ObjectInfo): void {

@@ -22,6 +22,10 @@ import type { Handles, OpenFile } from './handles.ts'
 const MOST_COPIED = 32 << 20
 const COPY_STEP = 1 << 20
 
+interface Caller {
+  readonly uid: number
+}
+
 export class FileRanges {
   readonly #tree: Tree
   readonly #handles: Handles
@@ -38,7 +42,7 @@ export class FileRanges {
   }
 
   /** Allocating promises no room on the service, which cannot: it makes the file long enough. */
-  fallocate(fh: FileHandle, offset: number, length: number, mode: number): Awaitable<void> {
+  fallocate({ uid }: Caller, fh: FileHandle, offset: number, length: number, mode: number): Awaitable<void> {
     const handle = this.#writable(fh)
     const { inode } = handle
     // fallocate(2): EINVAL for a length of 0; EFBIG beyond the largest file.
@@ -46,7 +50,9 @@ export class FileRanges {
     const end = offset + length
     if (end > this.#tree.storage.largestFile) throw new FsError('EFBIG')
     const counting = this.#publisher.usage.ready()
-    if (counting !== undefined) return counting.then(() => this.fallocate(fh, offset, length, mode))
+    if (counting !== undefined) return counting.then(() => this.fallocate({ uid }, fh, offset, length, mode))
+    // Unlike WRITE, the request does not say whether the caller may keep setuid and setgid: only root may.
+    this.#tree.attributes.killPrivileges(inode, uid !== 0)
     const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0
     const size = keepsSize ? inode.attr.size : Math.max(inode.attr.size, end)
     switch (mode & ~FALLOC_FL_KEEP_SIZE) {

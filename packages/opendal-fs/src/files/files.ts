@@ -69,6 +69,8 @@ export class Files {
     const fh = this.#handles.addFile({ inode, writable: (flags & O_ACCMODE) !== O_RDONLY, readAhead })
     if ((flags & O_TRUNC) !== 0) {
       if (inode.attr.size > 0) this.truncate(inode, 0)
+      // open(2): O_TRUNC marks the times, also if there was nothing to cut.
+      else this.#tree.attributes.markModified(inode)
     } else if (file.dirty === undefined && inode.opens === 1 && isVersionBlind(file.info!)) {
       this.#tree.dropContent(inode)
     }

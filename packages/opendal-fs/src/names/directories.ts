@@ -202,7 +202,7 @@ export class Directories {
     const child = inode.directory!.children.get(entry.name)
     if (child !== undefined) return out.add(entry.name, child.nodeid, child.attr.mode >> 12, next)
     // The number that the inode will have once the guest looks the name up.
-    if (entry.ino === 0) entry.ino = this.#tree.table.reserveId()
+    if (entry.ino === 0) entry.ino = this.#tree.table.idFor(inode, entry.name)
     // User metadata may make a link of a file.
     const isOpen = this.#settings.userMetadata && entry.kind === 'file' && entry.info === undefined
     const type = isOpen ? DT_UNKNOWN : typeOf(entry)

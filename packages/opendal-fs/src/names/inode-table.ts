@@ -1,14 +1,17 @@
 // Finds inodes by id, makes them, and drops those that nobody needs: forgotten by the guest, not open, nothing unpublished in
-// them and nothing below them. Ids count up and are never used twice.
+// them and nothing below them. Ids count up; one is used again only for the same name that the guest has forgotten meanwhile,
+// because programs tell files apart by it.
 
 import { FsError, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { type Time, timeOf } from '../attributes/time.ts'
 import type { Content } from '../files/block-cache.ts'
 import type { Settings } from '../options.ts'
 import type { SessionRecord } from '../session/session-record.ts'
-import { FOREVER, Inode, S_IFDIR, S_IFREG } from './inode.ts'
+import { FOREVER, Inode, type InodeAttr, S_IFDIR, S_IFREG } from './inode.ts'
 
 const BLKSIZE = 4096
+/** Forgotten inodes whose id is kept for their return. */
+const MOST_REMEMBERED = 1 << 16
 
 export class InodeTable {
   readonly root: Inode
@@ -17,6 +20,8 @@ export class InodeTable {
   readonly #inodes = new Map<number, Inode>()
   /** The time of what has no time of its own: it must not change from one look to the next. */
   readonly #started: Time = timeOf(Date.now())
+  /** What inodes had that the guest has forgotten, by `placeOf`, the latest last. */
+  readonly #remembered = new Map<string, InodeAttr>()
   #lastId: number = ROOT_NODE
   /** Told of what the guest knows, if that is to survive. */
   record: SessionRecord | undefined
@@ -63,6 +68,11 @@ export class InodeTable {
     return ++this.#lastId
   }
 
+  /** The id of what is there already: the one that the guest knew it by, if that is remembered. */
+  idFor(parent: Inode, name: string): number {
+    return this.#remembered.get(placeOf(parent, name))?.ino ?? this.reserveId()
+  }
+
   get lastId(): number {
     return this.#lastId
   }
@@ -85,6 +95,14 @@ export class InodeTable {
   add(parent: Inode, name: string, isDirectory: boolean, id = this.reserveId()): Inode {
     const inode = this.#make(id as NodeId, parent, name, isDirectory)
     parent.directory!.children.set(name, inode)
+    const place = placeOf(parent, name)
+    const earlier = this.#remembered.get(place)
+    this.#remembered.delete(place)
+    // Not every service has times of directories.
+    if (isDirectory && earlier?.ino === id) {
+      inode.setTimesOf(earlier)
+      inode.directory!.changedHere = true
+    }
     return inode
   }
 
@@ -125,6 +143,7 @@ export class InodeTable {
   drop(inode: Inode): void {
     for (let next: Inode | undefined = inode; next !== undefined && isNeedless(next); ) {
       const { parent }: Inode = next
+      if (parent !== undefined) this.#remember(next, parent)
       this.#unlink(next)
       this.#inodes.delete(next.nodeid)
       if (next.file?.content !== undefined) this.#unreachable(next.file.content)
@@ -171,6 +190,15 @@ export class InodeTable {
     return inode
   }
 
+  #remember({ attr, name }: Inode, parent: Inode): void {
+    this.#remembered.set(placeOf(parent, name), attr)
+    if (this.#remembered.size <= MOST_REMEMBERED) return
+    for (const oldest of this.#remembered.keys()) {
+      this.#remembered.delete(oldest)
+      return
+    }
+  }
+
   #unlink(inode: Inode): void {
     const { parent, name } = inode
     if (parent === undefined) return
@@ -178,6 +206,10 @@ export class InodeTable {
     if (children.get(name) === inode) children.delete(name)
     inode.parent = undefined
   }
+}
+
+function placeOf(parent: Inode, name: string): string {
+  return `${parent.nodeid}/${name}`
 }
 
 function isNeedless(inode: Inode): boolean {

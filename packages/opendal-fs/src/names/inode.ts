@@ -141,6 +141,10 @@ export class Inode {
     this.attr.ctimensec = time.nsec
   }
 
+  setTimesOf({ atime, atimensec, mtime, mtimensec, ctime, ctimensec }: InodeAttr): void {
+    Object.assign(this.attr, { atime, atimensec, mtime, mtimensec, ctime, ctimensec })
+  }
+
   setXattrs(xattrs: ReadonlyMap<string, Uint8Array> | undefined): void {
     this.xattrs = xattrs === undefined || xattrs.size === 0 ? undefined : xattrs
   }
@@ -195,6 +199,8 @@ export class DirectoryState {
   listing: Listing | undefined
   /** Counts changes of names made here. */
   changes = 0
+  /** Its names were changed here: it is at least as new as it shows, whatever the clock of the service says. */
+  changedHere = false
   /** Keeps what the service cannot; undefined until something is asked of it. */
   sidecar: Sidecar | undefined
   /** The storage has an object for the directory itself, so that it outlives its last child. */

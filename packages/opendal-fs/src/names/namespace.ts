@@ -103,6 +103,7 @@ export class Namespace {
   made(inode: Inode, creator: Creator, mode: number): Inode {
     if (inode.directory === undefined) throw new FsError('EEXIST')
     inode.directory.marked = true
+    inode.directory.changedHere = true
     inode.setTime(now())
     this.#tree.nameAdded(inode)
     this.#tree.attributes.create(inode, creator, mode)
@@ -155,6 +156,8 @@ export class Namespace {
       this.#tree.nameRemoved(parent, name)
       this.#publisher.usage.removed((inode.attr.mode & S_IFMT) === S_IFREG ? inode.attr.size : 0)
     }
+    // unlink(2) and rename(2) mark what loses a link, for those who have it open.
+    inode.setChanged(now())
     const { file } = inode
     if (file !== undefined && inode.opens === 0) {
       this.#publisher.discard(inode)

@@ -213,7 +213,8 @@ export class Tree {
     if (child === undefined) {
       this.table.requireRoom()
       const reserved = id ?? directory.listing?.get(name)?.ino
-      child = this.table.add(parent, name, info.kind === 'directory', reserved || undefined)
+      const isDirectory = info.kind === 'directory'
+      child = this.table.add(parent, name, isDirectory, reserved || this.table.idFor(parent, name))
       child.segment = info.segment
     }
     this.apply(child, info)
