@@ -108,6 +108,21 @@ describe('two hosts', () => {
   })
 })
 
+it('is not taken for damaged by a reading that meets a longer one than it has asked the size of', async () => {
+  const faults = new Faults()
+  faults.sidecars = true
+  await operator.write('f', Buffer.from('x'))
+  await store({ f: { ctime: past, mode: 0o100600 } })
+  const guest = mount(faulty(operator, faults))
+  faults.before = async (operation, key) => {
+    if (operation !== 'read' || key !== KEY) return
+    faults.before = () => undefined
+    await store({ f: { ctime: past, mode: 0o100640 }, g: { ctime: past, mode: 0o100640 } })
+  }
+  expect(await mode(guest, 'f')).toBe(0o640)
+  expect(errors).toEqual([])
+})
+
 describe.each([
   ['is none of ours', 'hello, I am a file'],
   ['is cut short', Buffer.from(encodeEntries(new Map([['f', { ctime: past, mode: 1 }]]))).subarray(0, 60)],

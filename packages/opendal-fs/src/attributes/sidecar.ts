@@ -54,6 +54,9 @@ export class Sidecar {
   #damage: FsError | undefined
   #reading: Promise<void> | undefined
   #writing: Promise<void> | undefined
+  #replacing: Promise<void> | undefined
+  /** Counts them: what was read before one is not what is there after it. */
+  #replacements = 0
   /** Until when it may be trusted, in milliseconds since the epoch. */
   until = 0
   /** Until when nobody should write it who is not waited for, in milliseconds since the epoch. */
@@ -203,28 +206,29 @@ export class Sidecar {
   async #read(known: { readonly info: ObjectInfo | undefined } | undefined): Promise<void> {
     const key = this.#directoryKey() + SIDECAR
     for (let attempt = 1; ; attempt++) {
+      const replacements = this.#replacements
+      const isOvertaken = () => this.#replacements !== replacements && attempt < ATTEMPTS
       const info = attempt === 1 && known !== undefined ? known.info : await this.#storage.stat(key)
       if (info === undefined || info.size === 0) {
-        this.#take(info, new Map())
-        return
+        if (isOvertaken()) continue
+        return this.#take(info, new Map())
       }
       if (this.#info !== undefined && isTellable(info) && versionOf(this.#info) === versionOf(info)) return
       if (info.size > this.#largest) return this.#refuse(info, `${info.size} bytes are too many`)
       try {
         const bytes = await this.#storage.read(key, 0, info.size, info.etag)
-        return this.#decode(info, bytes)
+        const { entries, fault } = decoded(bytes)
+        // Half of what is being put there now is not what is there.
+        if (fault !== undefined) await this.#replacing?.catch(() => undefined)
+        if (isOvertaken()) continue
+        if (entries !== undefined) return this.#take(info, entries)
+        // Where a read carries no condition, it may have met a longer object than the size was asked of.
+        const isStill = attempt === ATTEMPTS || mayBeVersion(info, await this.#storage.stat(key))
+        if (isStill) return this.#refuse(info, fault)
       } catch (error) {
         // Replaced or removed between the two questions.
         if (!isVersionLost(error) || attempt === ATTEMPTS) throw error
       }
-    }
-  }
-
-  #decode(info: ObjectInfo, bytes: Uint8Array): void {
-    try {
-      this.#take(info, decodeEntries(bytes))
-    } catch (error) {
-      this.#refuse(info, (error as Error).message)
     }
   }
 
@@ -266,7 +270,11 @@ export class Sidecar {
         const merged = merge(this.#stored, writing)
         if (merged === undefined) break
         try {
-          await this.#replace(merged)
+          this.#replacing = this.#replace(merged).finally(() => {
+            this.#replacing = undefined
+            this.#replacements++
+          })
+          await this.#replacing
           break
         } catch (error) {
           if (!isVersionLost(error) || attempt === ATTEMPTS) throw error
@@ -320,6 +328,18 @@ export class Sidecar {
     this.#stored = entries
     // Whoever has written since is found out by the next reading.
     this.#info = undefined
+  }
+}
+
+type Decoded =
+  | { readonly entries: Entries; readonly fault: undefined }
+  | { readonly entries: undefined; readonly fault: string }
+
+function decoded(bytes: Uint8Array): Decoded {
+  try {
+    return { entries: decodeEntries(bytes), fault: undefined }
+  } catch (error) {
+    return { entries: undefined, fault: (error as Error).message }
   }
 }
 
