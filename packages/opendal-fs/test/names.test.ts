@@ -87,3 +87,22 @@ describe.each(['memory', 's3'] as const)('names that others have made, on %s', s
     },
   )
 })
+
+describe('names that are longer in the storage than the storage allows, in a folder', () => {
+  it.each([
+    ['a backslash', '\\'.repeat(100)],
+    ['bytes that are not UTF-8', '\udc80'.repeat(100)],
+    ['white space at the end', `${'n'.repeat(254)} `],
+  ])('are ENAMETOOLONG, and so is looking for them: %s', async (_, name) => {
+    const storage = await service('fs')
+    const guest = new Guest(new OpendalFs(storage.operator, { scheme: 'fs' }))
+    await expect(guest.create(name)).rejects.toMatchObject({ code: 'ENAMETOOLONG' })
+    await expect(guest.mkdir(name)).rejects.toMatchObject({ code: 'ENAMETOOLONG' })
+    await expect(guest.stat(name)).rejects.toMatchObject({ code: 'ENAMETOOLONG' })
+    await guest.put('f', 'x')
+    await expect(guest.rename('f', name)).rejects.toMatchObject({ code: 'ENAMETOOLONG' })
+    expect(await guest.names('/')).toEqual(['f'])
+    await guest.fs.close()
+    await storage.close()
+  })
+})
