@@ -1,7 +1,14 @@
 import { AbandonedUpload, ConflictError, StorageError } from '@ovfs/opendal-fs'
+import { VhostUserError } from '@ovfs/virtio-fs'
 import { describe, expect, it } from 'vitest'
 import { processSources } from '../src/secret.ts'
-import { fileSystemTrouble, otherTrouble, type Trouble, TroubleLimit } from '../src/trouble.ts'
+import {
+  fileSystemTrouble,
+  frontendTrouble,
+  otherTrouble,
+  type Trouble,
+  TroubleLimit,
+} from '../src/trouble.ts'
 import { parseStorage } from '../src/uri.ts'
 
 const storage = parseStorage('s3://b', [], processSources)
@@ -32,6 +39,18 @@ describe('trouble is told', () => {
     )
     expect(message).toMatch(/changed by somebody else/)
     expect(fields).toEqual({ path: '/d/f', errno: 'ESTALE', kept: '/var/recovery/d_f.x', missing: undefined })
+  })
+
+  it('with what to change in the unit, when the front-end cannot be kept', () => {
+    for (const code of ['FD_STORE', 'TAKEOVER'] as const) {
+      const { message, fields } = frontendTrouble(new VhostUserError(code, 'no room'))
+      expect(message).toMatch(/front-end/)
+      expect(fields).toMatchObject({ code, error: 'no room' })
+      expect(fields.hint).toContain('FileDescriptorStoreMax=512')
+    }
+    const rude = frontendTrouble(new VhostUserError('BAD_RING', 'ring 300'))
+    expect(rude.message).toMatch(/broke a rule/)
+    expect(rude.fields.hint).toBeUndefined()
   })
 
   it('with key and size of what an upload that was given up leaves at the service, and what to do', () => {

@@ -114,6 +114,22 @@ describe('the next server', () => {
     expect([await features, await queues]).toEqual([0x1_7400_0000n, 2n])
   })
 
+  test('answers what is asked in advance, in order, to a front-end that reads late', async () => {
+    const { path, store, first, session } = await scene()
+    await first.server.leave()
+    const count = 1500
+    for (let i = 0; i < count; i++) {
+      const { id } = FRONTEND_REQUESTS[i % 3 ? 'GET_QUEUE_NUM' : 'GET_FEATURES']
+      session.sendMessage(id, FLAG_VERSION, new Uint8Array(0))
+    }
+    live(path, succeed(store))
+    for (let i = 0; i < count; i++) {
+      const { payload } = await session.reply()
+      const value = u64Payload.decode(new DataView(payload.buffer, payload.byteOffset, payload.byteLength))
+      expect(value).toBe(i % 3 ? 2n : 0x1_7400_0000n)
+    }
+  })
+
   test('gives each message its own descriptors, however many messages wait', async () => {
     const { path, store, first, session } = await scene(undefined, { protocolFeatures: ['MQ'] })
     await session.addMemory(guestMemory())

@@ -7,6 +7,7 @@
 import { checked, lastErrno, libc, NativeBuffer, systemCallError } from './libc.ts'
 
 const SOL_SOCKET = 1
+const SO_SNDBUF = 7
 const SO_PEEK_OFF = 42
 const SEEK_SET = 0
 const SEEK_CUR = 1
@@ -27,6 +28,15 @@ export function peekPosition(socket: number): number {
   const result = libc.getsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, option.address, option.address + 4n)
   checked('getsockopt', result, 'SO_PEEK_OFF')
   return option.view.getInt32(0, true)
+}
+
+/** Bounds what the peer has not read yet. */
+export function limitUnread(socket: number, bytes: number): void {
+  const option = new NativeBuffer(4)
+  // socket(7): the kernel doubles the value, and counts its own overhead against it.
+  option.view.setInt32(0, bytes / 2, true)
+  // SAFETY: the kernel reads an int from `option`, which is reachable here.
+  checked('setsockopt', libc.setsockopt(socket, SOL_SOCKET, SO_SNDBUF, option.address, 4), 'SO_SNDBUF')
 }
 
 /** From where `sendFromFile` sends next. */

@@ -13,6 +13,7 @@ import { ReceivedFds } from '../received-fds.ts'
 import { FdPoll } from '../sys/fd-poll.ts'
 import { closeFd, duplicateFd, NativeBuffer } from '../sys/libc.ts'
 import {
+  limitUnread,
   peekPosition,
   sendFromFile,
   sendPosition,
@@ -22,6 +23,7 @@ import {
 } from '../sys/stream-position.ts'
 import { discard, peek, peerHasClosed, send } from '../sys/unix-socket.ts'
 import type { SessionKeeper } from './session-keeper.ts'
+import { MAX_UNREAD } from './session-record.ts'
 
 /** Milliseconds until the rest of a message is looked for: a socket with half of one is readable all the time. */
 const REST_DELAY = 5
@@ -50,6 +52,7 @@ export class KeptConnection {
     this.#fd = fd
     this.#keeper = keeper
     this.#handlers = handlers
+    limitUnread(fd, MAX_UNREAD)
     this.#poll = new FdPoll(
       fd,
       { readable: true },

@@ -22,8 +22,13 @@ const SLOT_HEADER_SIZE = 16
 const SLOT_SIZE = 256 << 10
 const SLOTS_AT = 4096
 const ANSWERS_AT = SLOTS_AT + 2 * SLOT_SIZE
-/** Answers lie one behind the other, because what sendfile has sent is still read from here until the peer has it. */
-const ANSWERS_SIZE = 64 << 10
+/**
+ * Answers lie one behind the other, because what sendfile has sent is still read from here until the peer has it. So there is
+ * room for more than the socket holds unread.
+ */
+const ANSWERS_SIZE = 256 << 10
+/** What the socket holds unread, at most half of the room. */
+export const MAX_UNREAD = 128 << 10
 const RECORD_SIZE = ANSWERS_AT + ANSWERS_SIZE
 
 /** What is left to do for the generation in force. */
