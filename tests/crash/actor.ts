@@ -81,10 +81,9 @@ export class Actor {
     else await this.#mark(client, path)
   }
 
-  /** @param half what there may be besides, in the midst of it */
-  async #during(words: string, tree: Tree, work: () => Promise<void>, half?: Tree): Promise<void> {
+  async #during(words: string, tree: Tree, work: () => Promise<void>): Promise<void> {
     this.history.push(words)
-    this.possible = half === undefined ? [tree] : [tree, half]
+    this.possible = [tree]
     await work()
     this.history.push('done')
     this.promised = tree
@@ -115,22 +114,31 @@ export class Actor {
     const synced = this.#random.below(3) === 0
     const before = this.promised.get(path)?.mode
     const mode = before ?? this.#random.pick(MODES)
+    const tree = this.#with(next => next.set(path, { content, mode }))
+    /** What a guest that is gone has written so far is published. Its mode may not have been noted yet. */
+    const mayHave = (bytes: number) =>
+      [mode, before ?? DEFAULT_MODE].map(mode =>
+        this.#with(next => next.set(path, { content: content.subarray(0, bytes), mode })),
+      )
     await this.#during(
       `put ${path} ${content.length} mode ${mode.toString(8)}${synced ? ' fsync' : ''}`,
-      this.#with(next => next.set(path, { content, mode })),
+      tree,
       async () => {
+        this.possible = [tree, ...mayHave(0)]
         const { entry, open } = await client.create(
           await this.#node(client, parentOf(path)),
           last(path),
           mode,
           O_RDWR | O_TRUNC,
         )
-        await write(client, entry.nodeid, open.fh, 0, content)
+        await write(client, entry.nodeid, open.fh, 0, content, (from, to) => {
+          this.possible = [tree, ...mayHave(from), ...mayHave(to)]
+        })
+        this.possible = [tree, ...mayHave(content.length)]
         if (synced) await client.fsync(entry.nodeid, open.fh)
         else await client.flush(entry.nodeid, open.fh)
         await client.release(entry.nodeid, open.fh)
       },
-      this.#with(next => next.set(path, { content, mode: before ?? DEFAULT_MODE })),
     )
   }
 
@@ -281,15 +289,20 @@ async function read(client: FuseClient, node: number, size: number): Promise<Buf
   return Buffer.concat(parts)
 }
 
+/** @param progress told before each piece: how many bytes there are, and how many there will be */
 async function write(
   client: FuseClient,
   node: number,
   fh: number,
   offset: number,
   content: Buffer,
+  progress: (from: number, to: number) => void = () => undefined,
 ): Promise<void> {
-  for (let at = 0; at < content.length; at += PIECE)
-    await client.write(node, fh, offset + at, content.subarray(at, at + PIECE))
+  for (let at = 0; at < content.length; at += PIECE) {
+    const piece = content.subarray(at, at + PIECE)
+    progress(at, at + piece.length)
+    await client.write(node, fh, offset + at, piece)
+  }
 }
 
 async function find(client: FuseClient, parent: number, name: string): Promise<number | undefined> {
