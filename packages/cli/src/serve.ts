@@ -8,8 +8,8 @@ import { CliError, oneLine } from './error.ts'
 import { ExitCode } from './exit-code.ts'
 import { requireFolder } from './host-folder.ts'
 import { Log, type LogFields } from './log.ts'
+import { ManagedService, type Manager } from './managed-service.ts'
 import { processSources, type Redactor } from './secret.ts'
-import { type Manager, Service } from './service.ts'
 import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
 import { groupId, listenWith } from './socket-file.ts'
 import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
@@ -105,7 +105,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
   const { operator, capability } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
   const readOnly = settings.readOnly || !capability.write
 
-  const service = await Service.open(host.serviceManager, settings.keepsFrontend, log)
+  const service = await ManagedService.open(host.serviceManager, settings.keepsFrontend, log)
   const visit = new FirstVisit(settings.once)
   const share = await host.openShare({
     operator,

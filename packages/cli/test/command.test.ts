@@ -26,6 +26,7 @@ describe('the command line of serve', () => {
       socketMode: undefined,
       socketGroup: undefined,
       once: false,
+      keepsFrontend: false,
       tag: undefined,
       requestQueues: 8,
       readOnly: false,
@@ -73,6 +74,13 @@ describe('the command line of serve', () => {
   it('takes --socket-path for --socket, and an inherited descriptor instead', () => {
     expect(settings('memory://', '--socket-path=/a').endpoint).toEqual({ kind: 'path', path: '/a' })
     expect(settings('memory://', '--fd=3').endpoint).toEqual({ kind: 'fd', fd: 3 })
+  })
+
+  it('leaves the front-end to the next daemon if there is a state folder for the rest, unless it is told not to', () => {
+    const kept = (...args: string[]) => settings('memory://', '--socket=/a', ...args).keepsFrontend
+    expect(kept('--state-dir=/s')).toBe(true)
+    expect(kept('--state-dir=/s', '--no-fd-store')).toBe(false)
+    expect(kept('--no-fd-store')).toBe(false)
   })
 
   it('opens the socket to the group that it is given', () => {

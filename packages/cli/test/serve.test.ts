@@ -10,9 +10,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseInvocation } from '../src/command.ts'
 import { serveCommand } from '../src/commands.ts'
 import { CliError } from '../src/error.ts'
+import type { Manager } from '../src/managed-service.ts'
 import { Redactor } from '../src/secret.ts'
 import { LISTENING, type Share, type ShareOptions, serve } from '../src/serve.ts'
-import type { Manager } from '../src/service.ts'
 import { serveSettings } from '../src/settings.ts'
 
 let folder: string

@@ -7,7 +7,7 @@ import type { Log } from './log.ts'
 /** What the daemon wants of its manager. */
 export type Manager = Pick<ServiceManager, keyof ServiceManager>
 
-export class Service {
+export class ManagedService {
   readonly #manager: Manager | undefined
   readonly #log: Log
   /** Keeps the front-end; undefined if it ends with this daemon. */
@@ -20,14 +20,18 @@ export class Service {
   }
 
   /** @param keepsFrontend a front-end that the last daemon left is disconnected if this one would not leave it either */
-  static async open(find: () => Manager | undefined, keepsFrontend: boolean, log: Log): Promise<Service> {
+  static async open(
+    find: () => Manager | undefined,
+    keepsFrontend: boolean,
+    log: Log,
+  ): Promise<ManagedService> {
     try {
       const manager = find()
       if (!keepsFrontend) await manager?.abandon()
-      return new Service(manager, keepsFrontend, log)
+      return new ManagedService(manager, keepsFrontend, log)
     } catch (error) {
       log.warn('the service manager cannot be reached', { error: messageOf(error) })
-      return new Service(undefined, false, log)
+      return new ManagedService(undefined, false, log)
     }
   }
 
