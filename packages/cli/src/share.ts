@@ -5,7 +5,7 @@ import { OpendalFs, StateError, type StateFolder } from '@ovfs/opendal-fs'
 import { type KeptSession, VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
 import type { Share, ShareOptions } from './serve.ts'
-import { openSession, openState, replayError } from './state.ts'
+import { damagedSession, openSession, openState, replayError } from './state.ts'
 import { fileSystemTrouble, frontendTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
 
 export async function openShare(options: ShareOptions): Promise<Share> {
@@ -31,7 +31,7 @@ export async function openShare(options: ShareOptions): Promise<Share> {
     })
     const report = await fs.replay()
     if (report !== undefined) events.replayed(report)
-    if (session !== undefined && (await device.resume())) events.resumed()
+    if (session !== undefined && (await device.resume().catch(damagedSession))) events.resumed()
     return { fs, device }
   }
   const { fs, device } = await open()

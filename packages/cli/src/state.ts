@@ -1,5 +1,6 @@
 // The state folder at the start of a daemon: what to say when it cannot be used.
 
+import { FuseProtocolError } from '@ovfs/fuse-proto'
 import { StateError, StateFolder } from '@ovfs/opendal-fs'
 import { type KeptSession, openKeptSession } from '@ovfs/virtio-fs'
 import { CliError } from './error.ts'
@@ -21,6 +22,13 @@ export function openSession(state: StateFolder, share: string, onError: (error: 
     const message = `${state.sessionPath}: ${(cause as Error).message}`
     throw new StateError(reason, message, 'EIO', { cause })
   }
+}
+
+/** Throws what a session was not gone on with for: as a StateError if what was agreed with its guest makes no sense. */
+export function damagedSession(error: unknown): never {
+  if (error instanceof FuseProtocolError)
+    throw new StateError('DAMAGED', error.message, 'EIO', { cause: error })
+  throw error
 }
 
 /** Why what an earlier daemon left could not be brought into the storage. Nothing is lost by trying again. */

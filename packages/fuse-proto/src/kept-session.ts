@@ -14,6 +14,9 @@ const INIT = 1
 const ANSWER = 2
 export const FIRST_HANDLER_KIND = 16
 
+/** The latest answers of earlier processes. Only those of a process's last turn may be unknown to the guest. */
+const MOST_EARLIER = 1 << 14
+
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 export class KeptSession {
@@ -29,8 +32,8 @@ export class KeptSession {
     this.#log = log
     log.addWriter(() => {
       if (this.#negotiated !== undefined) log.append(INIT, stateOf(this.#negotiated))
-      for (const [unique, reply] of this.#recent) log.append(ANSWER, reply, unique)
       for (const [unique, reply] of this.#earlier ?? []) log.append(ANSWER, reply, unique)
+      for (const [unique, reply] of this.#recent) log.append(ANSWER, reply, unique)
     })
   }
 
@@ -43,9 +46,9 @@ export class KeptSession {
       else if (kind === ANSWER) earlier.set(first, String(value))
     }
     if (state === undefined) return undefined
-    const { negotiated } = decodeSession(Uint8Array.from(state as number[]))
+    const { negotiated } = decodeSession(Uint8Array.from(Array.isArray(state) ? state : []))
     this.#negotiated = negotiated
-    this.#earlier = earlier
+    this.#earlier = new Map([...earlier].slice(-MOST_EARLIER))
     return negotiated
   }
 

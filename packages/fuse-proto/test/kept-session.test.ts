@@ -40,7 +40,7 @@ function process(folder: MemoryFolder, handler: Partial<FuseHandler> = {}) {
     { log },
   )
   const client = new FuseClient(memoryTransport(() => server))
-  return { server, client, calls, log }
+  return { server, client, calls, log, folder }
 }
 
 /** A MKDIR of `unique`, and the answer to it. */
@@ -147,14 +147,32 @@ describe('a server after the death of another', () => {
     expect(first.calls).toEqual(['init'])
   })
 
-  test('refuses an agreement that nobody can have made, and touches nothing', async () => {
+  test.each([[[1, 2, 3]], [null], [{}]])(
+    'refuses %j as an agreement, and touches nothing',
+    async agreement => {
+      const folder = new MemoryFolder()
+      const { log } = process(folder)
+      log.begin()
+      log.append(1, agreement)
+      const second = process(folder)
+      await expect(second.server.resume()).rejects.toMatchObject({ code: 'BAD_STATE' })
+      expect(second.calls).toEqual([])
+    },
+  )
+
+  test('does not grow with each death: an answer that the guest must have seen is let go', async () => {
     const folder = new MemoryFolder()
-    const { log } = process(folder)
-    log.begin()
-    log.append(1, [1, 2, 3])
-    const second = process(folder)
-    await expect(second.server.resume()).rejects.toMatchObject({ code: 'BAD_STATE' })
-    expect(second.calls).toEqual([])
+    const first = process(folder)
+    await first.client.init()
+    const kind = 2
+    for (let i = 0; i < 20_000; i++) first.log.append(kind, '00', 1000 + i)
+    mkdir(first.server, 100, 'a')
+    const second = process(folder.copy())
+    await second.server.resume()
+    expect(second.log.earlier).toHaveLength(0)
+    expect(process(second.folder.copy()).log.earlier.length).toBeLessThan(20_000)
+    mkdir(second.server, 100, 'a')
+    expect(second.calls).toEqual(['resume'])
   })
 
   test('does not write down what is never answered', async () => {

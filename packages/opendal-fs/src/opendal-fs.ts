@@ -199,7 +199,7 @@ export class OpendalFs implements FuseHandler {
   }
 
   async #endSession(): Promise<void> {
-    this.#kept?.flush()
+    this.#kept?.end()
     const inodes = this.#handles.closeAll()
     this.#directories.closeAll()
     this.#table.forgetAll()

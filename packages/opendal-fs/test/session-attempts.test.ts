@@ -189,4 +189,31 @@ describe.each(SCHEMES)('on %s, a request that comes again after a kill succeeds 
     }
     for (let changes = 0; !(await cutOff(changes, { prepare, change }, again)); ) changes++
   })
+
+  it.each(['at once', 'after another kill'])(
+    'what was begun in a session means nothing to a request of the next with the same number, %s',
+    async when => {
+      const rig = new SessionRig(scheme, storage.operator)
+      try {
+        let guest = await rig.start()
+        await guest.fs.create(request, await root(guest), 'a', 0o600, O_RDWR | O_EXCL)
+        await guest.mkdir('d')
+        guest = await rig.restart()
+        // The guest mounts again.
+        await guest.fs.destroy()
+        rig.log.begin()
+        if (when !== 'at once') guest = await rig.restart()
+        await expect(
+          guest.fs.create(request, await root(guest), 'a', 0o600, O_RDWR | O_EXCL),
+        ).rejects.toMatchObject({ code: 'EEXIST' })
+        await expect(guest.fs.mkdir(request, await root(guest), 'd', 0o700)).rejects.toMatchObject({
+          code: 'EEXIST',
+        })
+        await rig.close()
+      } finally {
+        rig.remove()
+        await empty(storage.outside)
+      }
+    },
+  )
 })

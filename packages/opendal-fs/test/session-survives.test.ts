@@ -271,6 +271,30 @@ describe('a log', () => {
     rig.remove()
   })
 
+  it('that the host does not let us read now stays for another attempt', async () => {
+    const storage = await service('memory')
+    const rig = new SessionRig('memory', storage.operator)
+    const guest = await rig.start()
+    const file = await guest.create('a')
+    await file.write(0, 'unpublished')
+    await rig.kill()
+    const { memory } = rig
+    const open = memory.open.bind(memory)
+    memory.open = name => {
+      if (name === 'session') return open(name)
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+    }
+    await expect(rig.start()).rejects.toMatchObject({ code: 'EMFILE' })
+    memory.open = open
+    await rig.kill()
+    await rig.start()
+    expect(new TextDecoder().decode(await new File(rig.fs, file.node, file.fh, 0).readAll())).toBe(
+      'unpublished',
+    )
+    await rig.close()
+    rig.remove()
+  })
+
   it('without room is told once, and the guest goes on', async () => {
     const storage = await service('memory')
     const rig = new SessionRig('memory', storage.operator)

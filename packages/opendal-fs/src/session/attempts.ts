@@ -6,6 +6,9 @@ import type { RequestContext } from '@ovfs/fuse-proto'
 import type { LoggedAttempt } from './log-entries.ts'
 import type { SessionRecord } from './session-record.ts'
 
+/** Of earlier ones; more cannot be in flight. Those that were answered are among them, and are never asked for. */
+const MOST_EARLIER = 1 << 16
+
 export class Attempts {
   readonly #record: SessionRecord | undefined
   readonly #earlier = new Map<number, LoggedAttempt>()
@@ -16,10 +19,16 @@ export class Attempts {
 
   /** What an earlier process has begun, by `unique`. */
   resume(earlier: Iterable<readonly [unique: number, attempt: LoggedAttempt]>): void {
-    for (const [unique, attempt] of earlier) {
+    for (const [unique, attempt] of [...earlier].slice(-MOST_EARLIER)) {
       this.#earlier.set(unique, attempt)
       this.#record?.attempt(unique, attempt)
     }
+  }
+
+  /** The session is over: the numbers of the next one's requests begin anew, and are of other requests. */
+  end(): void {
+    this.#earlier.clear()
+    this.#record?.endAttempts()
   }
 
   /**

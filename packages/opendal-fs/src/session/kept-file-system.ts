@@ -57,7 +57,9 @@ export class KeptFileSystem {
       this.#resumed = resumed
       return resumed
     } catch (cause) {
-      const message = `${this.#keeping.folder.path}: the session cannot be gone on with: ${(cause as Error).message}`
+      // What the host refuses for want of memory or rights it may grant next time.
+      if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause
+      const message = `${this.#keeping.folder.path}: the session cannot be gone on with: ${cause.message}`
       throw new StateError('DAMAGED', message, 'EIO', { cause })
     }
   }
@@ -87,6 +89,12 @@ export class KeptFileSystem {
     for (let i = 0; i < this.#forgets.length; i += 2)
       table.forget(this.#forgets[i] as NodeId, this.#forgets[i + 1]!)
     this.#forgets.length = 0
+  }
+
+  /** The guest is gone, or begins anew. */
+  end(): void {
+    this.flush()
+    this.#parts.attempts.end()
   }
 
   close(): void {

@@ -213,6 +213,11 @@ export class SessionRecord {
     setImmediate(() => this.#attempts.delete(unique))
   }
 
+  /** None of them is of interest any more. */
+  endAttempts(): void {
+    this.#attempts.clear()
+  }
+
   // The whole
 
   #writeAll(): void {
