@@ -13,7 +13,7 @@ import { processSources, type Redactor } from './secret.ts'
 import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
 import { groupId, listenWith } from './socket-file.ts'
 import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
-import { openStorage } from './storage-check.ts'
+import { buildOperator, openStorage } from './storage-check.ts'
 import { parseStorage, type Storage } from './uri.ts'
 
 export interface ShareEvents {
@@ -36,6 +36,8 @@ export interface ShareEvents {
 
 export interface ShareOptions {
   readonly operator: Operator
+  /** Another one, with the credentials that there are now; undefined if they cannot be read. */
+  readonly renewOperator: () => Operator | undefined
   readonly storage: Storage
   readonly endpoint: Endpoint
   readonly tag: string | undefined
@@ -89,6 +91,21 @@ export async function serve(settings: ServeSettings, host: ServeHost): Promise<E
   }
 }
 
+/** Files and profiles may say something else by now; the environment of a process stays. */
+function renewed({ uri, assignments }: ServeSettings, host: ServeHost, log: Log): Operator | undefined {
+  try {
+    const { service, options, secrets } = parseStorage(uri, assignments, processSources)
+    for (const secret of secrets) host.redactor.add(secret)
+    const operator = buildOperator(service, options)
+    log.info('the service refused the credentials: they have been read again')
+    return operator
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error
+    log.error('the credentials cannot be read again', { reason: oneLine(error) })
+    return undefined
+  }
+}
+
 async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<ExitCode> {
   const storage = parseStorage(settings.uri, settings.assignments, processSources)
   for (const secret of storage.secrets) host.redactor.add(secret)
@@ -109,6 +126,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
   const visit = new FirstVisit(settings.once)
   const share = await host.openShare({
     operator,
+    renewOperator: () => renewed(settings, host, log),
     storage,
     endpoint,
     tag: settings.tag,

@@ -66,7 +66,7 @@ export async function openShare(options: ShareOptions): Promise<Share> {
 }
 
 function openFileSystem(
-  { operator, storage, files, readOnly, timeoutMs }: ShareOptions,
+  { operator, renewOperator, storage, files, readOnly, timeoutMs }: ShareOptions,
   state: StateFolder | undefined,
   troubles: TroubleLimit,
 ): { fs: OpendalFs; session: KeptSession | undefined } {
@@ -76,6 +76,7 @@ function openFileSystem(
   const session = state && openSession(state, storage.display, onSessionError)
   const fs = new OpendalFs(operator, {
     ...settings,
+    renewOperator,
     scheme: storage.service.name,
     entryTtlMs,
     negativeTtlMs: entryTtlMs,

@@ -95,6 +95,35 @@ describe('serve', () => {
     expect(store).toBeUndefined()
   })
 
+  it('reads credentials of files again when the service refuses those that it has', async () => {
+    const seen: string[] = []
+    const server = createServer((request, response) => {
+      seen.push(/Credential=(\w+)\//.exec(request.headers.authorization ?? '')?.[1] ?? 'none')
+      response.setHeader('content-type', 'application/xml')
+      response.end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const file = join(folder, 'key')
+    writeFileSync(file, 'FIRSTKEY\n')
+    const { port } = server.address() as AddressInfo
+    const run = start([
+      `s3://bucket?endpoint=http://127.0.0.1:${port}&region=nowhere&disable_config_load=true`,
+      ...['-o', `access_key_id=file:${file}`, '-o', 'secret_access_key=secret'],
+      ...['--socket', '/nonexistent/a.sock'],
+    ])
+    const { renewOperator } = await run.listening
+    expect(seen.at(-1)).toBe('FIRSTKEY')
+    writeFileSync(file, 'SECONDKEY\n')
+    await renewOperator()!.list('/')
+    expect(seen.at(-1)).toBe('SECONDKEY')
+    rmSync(file)
+    expect(renewOperator()).toBeUndefined()
+    expect(run.output()).toMatch(/the credentials cannot be read again.*cannot read .*key \(ENOENT\)/)
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    expect(await run.ended).toBe(0)
+    server.close()
+  })
+
   it('leaves the front-end to its service manager if there is a state folder, unless it is told not to', async () => {
     for (const [args, keeps] of [
       [['--state-dir', '/nonexistent'], true],

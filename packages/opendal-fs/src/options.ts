@@ -3,6 +3,7 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KeptFolder, SessionLog } from '@ovfs/fuse-proto'
+import type { Operator } from 'opendal'
 import type { StateFolder } from './journal/state-folder.ts'
 
 export interface OpendalFsOptions {
@@ -58,6 +59,11 @@ export interface OpendalFsOptions {
   readonly readOnly?: boolean
   /** The size that the file system claims to have, in bytes; default 1 PiB. */
   readonly capacityBytes?: number
+  /**
+   * Asked for another operator on the same place when the service refuses the credentials, at most every few seconds: one that
+   * has read them again. Undefined if there is nothing new to try.
+   */
+  readonly renewOperator?: () => Operator | undefined
   /** What all files together may hold, in bytes; a write beyond it fails with EDQUOT. Default no limit. */
   readonly maxBytes?: number
   /** How many files and directories there may be; making more fails with EDQUOT. Default no limit. */
@@ -80,9 +86,10 @@ export interface SessionKeeping {
   readonly folder: KeptFolder & { readonly path: string }
 }
 
-export type Settings = Required<Omit<OpendalFsOptions, 'state' | 'session'>> & {
+export type Settings = Required<Omit<OpendalFsOptions, 'state' | 'session' | 'renewOperator'>> & {
   readonly state: StateFolder | undefined
   readonly session: SessionKeeping | undefined
+  readonly renewOperator: (() => Operator | undefined) | undefined
 }
 
 export function settingsOf(options: OpendalFsOptions): Settings {
@@ -105,6 +112,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
       join(options.stagingDir ?? tmpdir(), 'ovfs-recovery'),
     state: options.state,
     session: options.session,
+    renewOperator: options.renewOperator,
     writeBack: options.writeBack ?? false,
     stagingBytes: options.stagingBytes ?? 2 ** 36,
     timeoutMs: options.timeoutMs ?? 30_000,

@@ -96,6 +96,15 @@ export function toStorageError(error: unknown, scheme: string, operation: string
   return new StorageError(kind, errno, transient, operation, key, text, { cause: error })
 }
 
+// What S3 says with status 400, for which OpenDAL has no kind, when credentials have ended.
+const ENDED_CREDENTIALS = /\b(?:ExpiredToken|InvalidToken|TokenRefreshRequired|RequestExpired)\b/
+
+/** The service takes the credentials no more, or never took them. */
+export function isRefusal(error: unknown): boolean {
+  const text = error instanceof Error ? error.message : String(error)
+  return SHAPE.exec(text)?.[1] === 'PermissionDenied' || ENDED_CREDENTIALS.test(text)
+}
+
 export function deadlineError(operation: string, key: string, milliseconds: number): StorageError {
   const message = `no answer from the service within ${milliseconds} ms`
   return new StorageError('Deadline', ERRNO_OF_KIND.Deadline, false, operation, key, message)

@@ -3,12 +3,13 @@
 // over for writing must not change until the promise settles: OpenDAL copies it later, on another thread.
 
 import { FsError } from '@ovfs/fuse-proto'
-import { type Capability, type Metadata, type Operator, RetryLayer, TimeoutLayer } from 'opendal'
+import type { Capability, Metadata, Operator } from 'opendal'
 import { parseTime, type Time } from '../attributes/time.ts'
 import { type Given, givenBy, type UserMetadata } from '../attributes/user-metadata.ts'
 import { listIndexed } from '../names/directory-index.ts'
 import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
+import { Connection } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { PartUpload } from './part-upload.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
@@ -54,6 +55,7 @@ export interface StorageOptions {
   /** The longest that one operation may take, retries included. */
   readonly timeoutMs: number
   readonly readOnly: boolean
+  readonly renewOperator?: (() => Operator | undefined) | undefined
   /** Where the service cannot list, sidecars tell which names there are. */
   readonly attrs?: 'sidecar' | 'none'
   /** Ask for user metadata: one request for each file. */
@@ -89,9 +91,7 @@ export class Storage {
   readonly lists: boolean
   /** Each upload holds some parts in memory. */
   readonly uploads = new Slots(CONCURRENT_UPLOADS)
-  readonly #operator: Operator
-  readonly #patient: Operator
-  readonly #uploader: Operator
+  readonly #connection: Connection
   readonly #timeoutMs: number
   readonly #userMetadata: boolean
   readonly #retries: RetryPolicy
@@ -107,13 +107,15 @@ export class Storage {
     this.readOnly = options.readOnly || !this.capability.write
     const most = this.capability.writeCanMulti ? LARGEST_IN_PARTS : LARGEST_IN_ONE_PIECE
     this.largestFile = Math.min(most, Number(this.capability.writeTotalMaxSize ?? BigInt(most)))
-    this.#operator = operator.layer(timeLimit(options.timeoutMs))
-    this.#patient = operator
-    const uploader = operator.layer(timeLimit(options.timeoutMs + partsMs(this.partBytes(0))))
-    this.#uploader = this.scheme === 'fs' ? uploader : uploader.layer(partRetries())
     this.#timeoutMs = options.timeoutMs
     this.#userMetadata = options.userMetadata ?? false
     this.#retries = this.scheme === 'fs' ? NO_RETRIES : RETRIES
+    this.#connection = new Connection(operator, {
+      timeoutMs: options.timeoutMs,
+      uploadMs: partsMs(this.partBytes(0)),
+      retries: this.#retries,
+      renewOperator: options.renewOperator,
+    })
     this.#onError = options.onError
   }
 
@@ -162,7 +164,7 @@ export class Storage {
     await this.#change(
       'write',
       key,
-      operator => (large ? this.#patient : operator).write(key, content, options),
+      operator => (large ? this.#connection.patient : operator).write(key, content, options),
       extraMs,
     )
   }
@@ -175,7 +177,7 @@ export class Storage {
       ...conditionOptions(condition, this.capability),
     }
     const extraMs = partsMs(partBytes)
-    const writer = await this.#change('write', key, () => this.#uploader.writer(key, options))
+    const writer = await this.#change('write', key, () => this.#connection.uploader.writer(key, options))
     return new PartUpload(key, partBytes, {
       // Retried inside, part by part: the parts before it are in the writer's state.
       write: content => this.#run('write', key, () => writer.write(content), extraMs, false, NO_RETRIES),
@@ -216,7 +218,12 @@ export class Storage {
   async copy(from: string, to: string, size = 0): Promise<void> {
     const large = size > LARGE_WRITE
     const extraMs = large ? (size / BYTES_PER_EXTRA_SECOND / COPY_ADVANTAGE) * 1000 : 0
-    await this.#change('copy', to, operator => (large ? this.#patient : operator).copy(from, to), extraMs)
+    await this.#change(
+      'copy',
+      to,
+      operator => (large ? this.#connection.patient : operator).copy(from, to),
+      extraMs,
+    )
   }
 
   /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */
@@ -298,9 +305,12 @@ export class Storage {
     const limitMs = this.#timeoutMs + extraMs
     const end = Date.now() + limitMs
     let running: Promise<T> | undefined
+    const connection = this.#connection
+    // What may be done once only is not done again with another operator either.
+    const attempt = () => (policy.attempts > 1 ? connection.call(call) : call(connection.plain))
     const work = withRetries(
       policy,
-      () => (running = call(this.#operator)),
+      () => (running = attempt()),
       error => toStorageError(error, this.scheme, operation, key).transient && Date.now() < end,
     )
     try {
@@ -332,24 +342,6 @@ export class Storage {
 /** The time that the parts which are under way at once may take, beyond that of any operation. */
 function partsMs(partBytes: number): number {
   return ((CONCURRENT_PARTS * partBytes) / BYTES_PER_EXTRA_SECOND) * 1000
-}
-
-type Layer = Parameters<Operator['layer']>[0]
-
-function timeLimit(milliseconds: number): Layer {
-  const layer = new TimeoutLayer()
-  layer.timeout = milliseconds
-  layer.ioTimeout = milliseconds
-  return layer.build()
-}
-
-function partRetries(): Layer {
-  const layer = new RetryLayer()
-  layer.maxTimes = RETRIES.attempts - 1
-  layer.minDelay = RETRIES.firstDelayMs
-  layer.maxDelay = RETRIES.maxDelayMs
-  layer.jitter = true
-  return layer.build()
 }
 
 function toInfo(metadata: Metadata, withUsers: boolean): ObjectInfo {
