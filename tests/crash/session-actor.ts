@@ -221,9 +221,20 @@ export class SessionActor {
     const to = target?.name ?? this.#freshName()
     this.#say(`rename ${from} to ${to}`)
     this.#touch(from, to)
-    await this.#client.rename(this.#directory, from, this.#directory, to)
+    await this.#holding([file, target], () => this.#client.rename(this.#directory, from, this.#directory, to))
     file.name = to
     if (target !== undefined) this.#lose(target)
+  }
+
+  /** A kernel knows what it renames and removes, and does not forget it before that is done. */
+  async #holding(files: readonly (File | undefined)[], change: () => Promise<void>): Promise<void> {
+    const held: number[] = []
+    for (const file of files) {
+      if (file === undefined || file.fh !== undefined) continue
+      held.push((await this.#client.lookup(this.#directory, file.name!)).nodeid)
+    }
+    await change()
+    for (const node of held) await this.#client.forget(node)
   }
 
   async #unlink(): Promise<void> {
@@ -232,7 +243,7 @@ export class SessionActor {
     const file = this.#random.pick(named)
     this.#say(`unlink ${file.name}`)
     this.#touch(file.name)
-    await this.#client.unlink(this.#directory, file.name!)
+    await this.#holding([file], () => this.#client.unlink(this.#directory, file.name!))
     this.#lose(file)
   }
 

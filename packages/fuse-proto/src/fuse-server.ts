@@ -134,7 +134,11 @@ export class FuseServer {
     const negotiated = this.#kept?.resume()
     await this.#handler.resume?.()
     if (negotiated === undefined) {
-      await this.#handler.destroy?.()
+      try {
+        await this.#handler.destroy?.()
+      } catch (error) {
+        this.#options.onError?.({ operation: 'DESTROY', node: 0, name: undefined, error })
+      }
       this.#kept?.begin(undefined)
       return false
     }

@@ -137,6 +137,18 @@ describe('a server after the death of another', () => {
     await expect(second.client.mkdir(1, 'a')).rejects.toMatchObject({ code: 'EIO' })
   })
 
+  test('reports what the handler cannot end of a session that is over, and goes on with what is left', async () => {
+    const folder = new MemoryFolder()
+    const reports: unknown[] = []
+    const log = new SessionLog({ folder, identity: 'same', onError: () => undefined })
+    const destroy = () => Promise.reject(new Error('not published'))
+    const server = new FuseServer({ init, destroy }, { log, onError: report => reports.push(report) })
+    log.addWriter(() => log.append(FIRST_HANDLER_KIND, 'unpublished'))
+    expect(await server.resume()).toBe(false)
+    expect(reports).toMatchObject([{ operation: 'DESTROY', error: { message: 'not published' } }])
+    expect(process(folder.copy()).log.earlier).toMatchObject([{ value: 'unpublished' }])
+  })
+
   test('goes on with a session that was left to it', async () => {
     const folder = new MemoryFolder()
     const first = process(folder)

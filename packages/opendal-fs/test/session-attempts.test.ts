@@ -170,25 +170,30 @@ describe.each(SCHEMES)('on %s, a request that comes again after a kill succeeds 
     for (let changes = 0; !(await cutOff(changes, given, again)); ) changes++
   })
 
-  it.each(['unlink', 'rename'])('%s of a file that is open, which stays readable', async how => {
-    let open: File
-    const prepare = async (guest: Guest) => {
-      await guest.put('a', 'A')
-      await guest.put('b', 'B')
-      open = await guest.open('a')
-    }
-    const change = async (guest: Guest) => {
-      if (how === 'unlink') await guest.fs.unlink(request, await root(guest), 'a')
-      else await guest.fs.rename(request, await root(guest), 'b', await root(guest), 'a', 0)
-    }
-    const again = async (guest: Guest, { fs }: SessionRig) => {
-      await change(guest)
-      expect(await files(guest)).toEqual(how === 'unlink' ? { b: 'B' } : { a: 'B' })
-      const bytes = await new File(fs, open.node, open.fh, 0).readAll()
-      expect(new TextDecoder().decode(bytes)).toBe('A')
-    }
-    for (let changes = 0; !(await cutOff(changes, { prepare, change }, again)); ) changes++
-  })
+  it.each(['unlink', 'rename', 'rename of a forgotten file'])(
+    '%s over a file that is open, which stays readable',
+    async how => {
+      let open: File
+      const prepare = async (guest: Guest) => {
+        await guest.put('a', 'A')
+        await guest.put('b', 'B')
+        open = await guest.open('a')
+        if (how === 'rename of a forgotten file') guest.fs.forget(await guest.node('b'), 2)
+        await new Promise(resolve => setImmediate(resolve))
+      }
+      const change = async (guest: Guest) => {
+        if (how === 'unlink') await guest.fs.unlink(request, await root(guest), 'a')
+        else await guest.fs.rename(request, await root(guest), 'b', await root(guest), 'a', 0)
+      }
+      const again = async (guest: Guest, { fs }: SessionRig) => {
+        await change(guest)
+        expect(await files(guest)).toEqual(how === 'unlink' ? { b: 'B' } : { a: 'B' })
+        const bytes = await new File(fs, open.node, open.fh, 0).readAll()
+        expect(new TextDecoder().decode(bytes)).toBe('A')
+      }
+      for (let changes = 0; !(await cutOff(changes, { prepare, change }, again)); ) changes++
+    },
+  )
 
   it.each(['at once', 'after another kill'])(
     'what was begun in a session means nothing to a request of the next with the same number, %s',

@@ -62,6 +62,8 @@ export interface NamesInUse {
   isHeld(aside: string): boolean
   /** Somebody has the file of this name open. */
   isOpen(key: string): boolean
+  /** Somebody has it open, and bytes of it are nowhere but in its object. */
+  needsObject(key: string): boolean
   /** The file has lost its name; its object is at `aside`. */
   removed(key: string, aside: string): void
   moved(from: string, to: string): void
@@ -182,9 +184,8 @@ export class Replay {
 
   /** Finished now, the move would destroy what somebody has open. The guest asks for it again. */
   async #isUntouched({ to, aside }: MoveEntry): Promise<boolean> {
-    return (
-      aside !== null && this.#inUse?.isOpen(to) === true && (await this.#storage.stat(aside)) === undefined
-    )
+    if (this.#inUse?.needsObject(to) !== true) return false
+    return aside === null || (await this.#storage.stat(aside)) === undefined
   }
 
   /** The last step of taking an object out of its name: what somebody has open stays until it is closed. */
@@ -286,6 +287,7 @@ export class Replay {
       const changes = happened ? await this.#leaveAside(object, aside) : []
       return this.#state.journal.commit([{ key }, ...changes])
     }
+    if (this.#inUse?.needsObject(object)) return this.#state.journal.commit([{ key }])
     const info = await this.#storage.stat(object)
     const removes = info === undefined || isVersion(info, version)
     if (removes) {

@@ -153,6 +153,19 @@ export class SessionResume {
     return (this.#at(key)?.opens ?? 0) > 0
   }
 
+  /** Somebody has the file open, and bytes of it are nowhere but in the object of this key. */
+  needsObject(key: string): boolean {
+    const inode = this.#at(key)
+    const file = inode?.file
+    if (inode === undefined || file?.info === undefined) return inode !== undefined && this.#isUnknown(inode)
+    return inode.opens > 0 && (file.dirty === undefined || file.dirty.state.base !== undefined)
+  }
+
+  /** Nothing is unpublished, and the storage has not been asked yet. */
+  #isUnknown({ opens, file }: Inode): boolean {
+    return opens > 0 && file !== undefined && file.dirty === undefined
+  }
+
   /** The file at a key was removed while it was open; its object is at `aside` now. */
   removed(key: string, aside: string): void {
     const inode = this.#at(key)
@@ -168,9 +181,12 @@ export class SessionResume {
     const cut = to.replace(/\/$/, '').lastIndexOf('/') + 1
     const parent = cut === 0 ? this.#tree.table.root : this.#at(to.slice(0, cut))
     const name = this.#tree.names.toName(to.slice(cut).replace(/\/$/, ''))
-    if (inode === undefined || parent?.directory === undefined || name === undefined) return
+    if (parent?.directory === undefined || name === undefined) return
     const there = parent.directory.children.get(name)
-    if (there !== undefined) this.#tree.table.remove(there)
+    if (there !== undefined && there !== inode) this.#tree.table.remove(there)
+    parent.directory.absent.delete(name)
+    // The guest may have forgotten it.
+    if (inode === undefined) return
     const { parent: old, name: oldName } = inode
     this.#tree.table.move(inode, parent, name)
     if (old !== undefined) this.#tree.nameRemoved(old, oldName)
