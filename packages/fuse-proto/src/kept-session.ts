@@ -21,7 +21,8 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 export class KeptSession {
   readonly #log: SessionLog
-  #negotiated: InitOut | undefined
+  /** What INIT agreed, encoded. */
+  #state: unknown
   /** Answers, by `unique`, of which the guest may not know. */
   readonly #recent = new Map<number, string>()
   #forgetting = false
@@ -30,8 +31,14 @@ export class KeptSession {
 
   constructor(log: SessionLog) {
     this.#log = log
+    const earlier = new Map<number, string>()
+    for (const { kind, value, first } of log.earlier) {
+      if (kind === INIT) this.#state = value
+      else if (kind === ANSWER) earlier.set(first, String(value))
+    }
+    if (this.#state !== undefined) this.#earlier = new Map([...earlier].slice(-MOST_EARLIER))
     log.addWriter(() => {
-      if (this.#negotiated !== undefined) log.append(INIT, stateOf(this.#negotiated))
+      if (this.#state !== undefined) log.append(INIT, this.#state)
       for (const [unique, reply] of this.#earlier ?? []) log.append(ANSWER, reply, unique)
       for (const [unique, reply] of this.#recent) log.append(ANSWER, reply, unique)
     })
@@ -39,22 +46,14 @@ export class KeptSession {
 
   /** What INIT agreed with an earlier process; undefined if there is no session to go on with. Throws FuseProtocolError. */
   resume(): InitOut | undefined {
-    let state: unknown
-    const earlier = new Map<number, string>()
-    for (const { kind, value, first } of this.#log.earlier) {
-      if (kind === INIT) state = value
-      else if (kind === ANSWER) earlier.set(first, String(value))
-    }
+    const state = this.#state
     if (state === undefined) return undefined
-    const { negotiated } = decodeSession(Uint8Array.from(Array.isArray(state) ? state : []))
-    this.#negotiated = negotiated
-    this.#earlier = new Map([...earlier].slice(-MOST_EARLIER))
-    return negotiated
+    return decodeSession(Uint8Array.from(Array.isArray(state) ? state : [])).negotiated
   }
 
   /** Everything is written anew: what there is goes on under this agreement, or without one. */
   begin(negotiated: InitOut | undefined): void {
-    this.#negotiated = negotiated
+    this.#state = negotiated && stateOf(negotiated)
     this.#log.begin()
   }
 

@@ -67,7 +67,7 @@ export interface NamesInUse {
   /** The file has lost its name; its object is at `aside`. */
   removed(key: string, aside: string): void
   moved(from: string, to: string): void
-  published(key: string): void
+  published(key: string, size: number): void
 }
 
 export class Replay {
@@ -319,7 +319,7 @@ export class Replay {
     let mine = isVersion(info, entry.replaces)
     if (!mine && info !== undefined) {
       if (await source.isIn(info.size, read)) {
-        this.#inUse?.published(key)
+        this.#inUse?.published(key, content.size)
         await this.#done(entryKey, entry)
         return
       }
@@ -333,7 +333,7 @@ export class Replay {
         if (!mayBeVersion(info, await this.#storage.stat(key))) throw versionLostError('close', key)
       }
       await replaceObject(this.#storage, this.#names, key, source, content.size, condition, confirm)
-      this.#inUse?.published(key)
+      this.#inUse?.published(key, content.size)
       this.#published++
       this.#written.set(key, content.mtime)
     } else {

@@ -50,7 +50,7 @@ export class KeptFileSystem {
     const { tree, handles, publisher, attempts } = this.#parts
     try {
       const session = new LoggedSession(this.#keeping.log.earlier)
-      const resumed = new SessionResume(session, tree, handles, publisher)
+      const resumed = new SessionResume(session, tree, handles, publisher, () => this.#keeping.log.begin())
       await resumed.build(this.#pages)
       attempts.resume(session.attempts)
       await this.#sweep(session)

@@ -174,6 +174,12 @@ export class SessionRecord {
     this.#log.append(Kind.PUBLISHING, [inode.nodeid, size, isCurrent])
   }
 
+  /** So many bytes are in the storage that an earlier process has saved. */
+  published(inode: Inode, size: number): void {
+    const file = this.#files.get(inode)
+    if (file !== undefined) file.publishing = size
+  }
+
   /** Nothing is unpublished any more. */
   clean(inode: Inode): void {
     if (this.#files.delete(inode)) this.#log.append(Kind.CLEAN, undefined, inode.nodeid)

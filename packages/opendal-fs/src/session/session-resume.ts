@@ -27,11 +27,14 @@ export class SessionResume {
   readonly #tree: Tree
   readonly #handles: Handles
   readonly #publisher: Publisher
+  readonly #save: () => void
   readonly #inodes = new Map<number, Inode>()
   /** Keys under which the journal has published something of ours. */
   readonly #replayed = new Set<string>()
 
-  constructor(session: LoggedSession, tree: Tree, handles: Handles, publisher: Publisher) {
+  /** @param save writes down what is in place by now */
+  constructor(session: LoggedSession, tree: Tree, handles: Handles, publisher: Publisher, save: () => void) {
+    this.#save = save
     this.#session = session
     this.#tree = tree
     this.#handles = handles
@@ -140,7 +143,7 @@ export class SessionResume {
     }
   }
 
-  // While the journal is replayed
+  // While the journal is replayed: what it finds is written down here before it is crossed out there.
 
   /** An object whose removed file is still open. */
   isHeld(aside: string): boolean {
@@ -174,6 +177,7 @@ export class SessionResume {
     const { parent, name } = inode
     this.#tree.table.remove(inode)
     if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    this.#save()
   }
 
   moved(from: string, to: string): void {
@@ -186,15 +190,20 @@ export class SessionResume {
     if (there !== undefined && there !== inode) this.#tree.table.remove(there)
     parent.directory.absent.delete(name)
     // The guest may have forgotten it.
-    if (inode === undefined) return
-    const { parent: old, name: oldName } = inode
-    this.#tree.table.move(inode, parent, name)
-    if (old !== undefined) this.#tree.nameRemoved(old, oldName)
-    this.#tree.nameAdded(inode)
+    if (inode !== undefined) {
+      const { parent: old, name: oldName } = inode
+      this.#tree.table.move(inode, parent, name)
+      if (old !== undefined) this.#tree.nameRemoved(old, oldName)
+      this.#tree.nameAdded(inode)
+    }
+    this.#save()
   }
 
-  published(key: string): void {
+  published(key: string, size: number): void {
     this.#replayed.add(key)
+    const inode = this.#at(key)
+    if (inode !== undefined) this.#tree.table.record?.published(inode, size)
+    this.#save()
   }
 
   #at(key: string): Inode | undefined {
