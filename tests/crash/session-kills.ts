@@ -7,13 +7,15 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FuseClient } from '@ovfs/fuse-proto'
 import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
-import { type Daemon, startOvfs } from '../harness/daemon.ts'
+import { type Daemon, startAndKill, startOvfs } from '../harness/daemon.ts'
 import type { KillRun } from './kills.ts'
 import { Random } from './random.ts'
 import { SessionActor } from './session-actor.ts'
 
 const ACTORS = 8
 const LONGEST_LIFE_MS = 150
+/** By then most daemons listen, on a machine that has nothing else to do. */
+const LONGEST_START_MS = 800
 
 export interface SessionRun extends KillRun {
   /** How a daemon ends: killed at once, or asked to end, as for an upgrade. */
@@ -38,7 +40,8 @@ export async function runSession({
 }: SessionRun): Promise<SessionOutcome> {
   const state = await mkdtemp(join(tmpdir(), 'ovfs-session-'))
   const random = new Random(seed)
-  const start = () => startOvfs(uri, { args: ['--state-dir', state, ...args], env })
+  const options = { args: ['--state-dir', state, ...args], env }
+  const start = () => startOvfs(uri, options)
   let daemon = await start()
   let driver: VirtioFsDriver | undefined
   try {
@@ -77,6 +80,9 @@ export async function runSession({
         if (end === 'kill') await daemon.kill()
         else await daemon.stop()
         for (const actor of actors) actor.history.push(`--- ${end} ${kill}`)
+        // Some die in the midst of taking over.
+        while (end === 'kill' && random.below(3) === 0)
+          await startAndKill(uri, options, random.below(LONGEST_START_MS))
         daemon = await start()
         if (!daemon.stderr().includes('the session of the guest goes on')) throw new Error(daemon.stderr())
         await guest.reconnect(daemon.socketPath)

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { repository } from './initramfs.ts'
 import { ended, ownProcess, printed } from './process.ts'
 
@@ -63,6 +64,27 @@ export async function startOvfs(uri: string, { args = [], env = {} }: OvfsOption
       return end
     },
   }
+}
+
+/** A daemon that is killed so many milliseconds after its start, whatever it has come to. Resolves when it is gone. */
+export async function startAndKill(
+  uri: string,
+  { args = [], env = {} }: OvfsOptions,
+  milliseconds: number,
+): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'ovfs-daemon-'))
+  const child = ownProcess(
+    spawn(process.execPath, [PROGRAM, 'serve', uri, '--socket', join(dir, 'socket'), ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...env },
+    }),
+  )
+  child.stderr.resume()
+  const end = ended(child)
+  await sleep(milliseconds)
+  child.kill('SIGKILL')
+  await end
+  await rm(dir, { recursive: true, force: true })
 }
 
 /** What a process holds of its peers: memory it shares with them, and descriptors that reach them. Linux only. */

@@ -11,7 +11,8 @@ import { fileSystemTrouble, frontendTrouble, otherTrouble, TroubleLimit } from '
 export async function openShare(options: ShareOptions): Promise<Share> {
   const { endpoint, tag, requestQueues, files, store, events } = options
   const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
-  const state = files.stateDir === undefined ? undefined : await openState(files.stateDir)
+  const state =
+    files.stateDir === undefined ? undefined : await openState(files.stateDir, options.storage.place)
   const open = async (): Promise<{ fs: OpendalFs; device: VirtioFs }> => {
     const { fs, session } = openFileSystem(options, state, troubles)
     const device = new VirtioFs({
@@ -73,7 +74,7 @@ function openFileSystem(
   const { stagingDir, stateDir: _, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
   const onSessionError = (error: Error) =>
     troubles.report(otherTrouble('the session will not survive this daemon', error))
-  const session = state && openSession(state, storage.display, onSessionError)
+  const session = state && openSession(state, storage.place, onSessionError)
   const fs = new OpendalFs(operator, {
     ...settings,
     renewOperator,

@@ -5,9 +5,10 @@ import { StateError, StateFolder } from '@ovfs/opendal-fs'
 import { type KeptSession, openKeptSession } from '@ovfs/virtio-fs'
 import { CliError } from './error.ts'
 
-export async function openState(path: string): Promise<StateFolder> {
+/** @param place the storage that is served */
+export async function openState(path: string, place: string): Promise<StateFolder> {
   try {
-    return await StateFolder.open(path)
+    return await StateFolder.open(path, { place })
   } catch (error) {
     throw toCliError(error)
   }
@@ -47,6 +48,8 @@ function toCliError(error: unknown): unknown {
 const HINTS = {
   LOCKED: 'give each daemon its own --state-dir',
   DAMAGED: 'remove its folder session',
+  ELSEWHERE:
+    'serve that storage first, or give another --state-dir; if it is the same under another name, remove the file place in it',
   FOREIGN: 'start the version of ovfs that wrote it, or give another --state-dir',
   UNUSABLE: 'give another --state-dir',
 } as const

@@ -12,11 +12,17 @@ export interface Storage {
   readonly options: Readonly<Record<string, string>>
   /** What is served, for the log: the URI without its query and user. */
   readonly display: string
+  /** Which storage this is among all, whatever the credentials: what belongs to it is not to be put into another one. */
+  readonly place: string
   /** Values that must not be printed. */
   readonly secrets: readonly string[]
   /** Names of secret options whose value stands on the command line. */
   readonly exposed: readonly string[]
 }
+
+/** Options that say where a storage is. */
+const PLACE_OPTIONS =
+  /^(?:root|endpoint|bucket|container|share_name|account_name|operator|connection_string|database|db|table|collection|tree|segment|datadir|datafile|repo_(?:id|name|type)|revision)$/
 
 const SHAPE = /^([A-Za-z][A-Za-z0-9+._-]*):\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/
 
@@ -80,6 +86,7 @@ export function parseStorage(uri: string, assignments: readonly string[], source
     service,
     options: Object.fromEntries(options),
     display: `${parts.scheme}://${parts.authority.replace(/^.*@/, '')}${parts.path}`,
+    place: placeOf(service, options),
     secrets: [...secrets],
     exposed: [...exposed],
   }
@@ -231,6 +238,17 @@ function fillIn(service: Service, options: Map<string, string>): void {
     const how = SECRET_OPTIONS.has(name) ? `give -o ${name}=env:NAME or -o ${name}=file:PATH` : service.form
     throw new CliError('OPTION', `${service.name} needs the option ${name}`, how)
   }
+}
+
+function placeOf(service: Service, options: ReadonlyMap<string, string>): string {
+  const parts = [...options].filter(([name]) => PLACE_OPTIONS.test(name)).sort(([a], [b]) => (a < b ? -1 : 1))
+  const place = parts.map(([name, value]) => {
+    const isAddress = name === 'endpoint' || name === 'connection_string'
+    // Users, passwords and parameters are how to get there.
+    const plain = isAddress ? value.replace(/:\/\/[^/?#]*@/, '://').replace(/[?;].*$/s, '') : value
+    return `${name}=${encodeURI(plain.replace(/(?<=.)\/+$/, ''))}`
+  })
+  return [service.name, ...place].join(' ')
 }
 
 function hasPassword(connectionString: string | undefined): boolean {

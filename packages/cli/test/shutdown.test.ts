@@ -127,4 +127,18 @@ describe('a guest has written to a file that it has not closed', () => {
     expect(stderr).not.toMatch(/sekrit-key|X-Amz|authorization/i)
     expect(code).toBe(1)
   })
+
+  it('and the storage did not take it: a daemon for another storage does not take what is left, and says so', async () => {
+    const uri = await emptyBucket((_, response) => response.writeHead(403).end())
+    const state = work.path('state')
+    const run = await writing(uri, ...KEY, '--state-dir', state)
+    run.child.kill('SIGTERM')
+    await run.ended
+    const args = ['--socket', work.path('a.sock'), '--state-dir', state]
+    const { code, stderr } = await work.ovfs(['serve', `fs://${work.path('share')}`, ...args]).ended
+    expect(code).not.toBe(0)
+    expect(stderr).toMatch(/it holds what belongs into s3 bucket=b endpoint=http:\S+, and not into fs root=/)
+    expect(stderr).toContain('serve that storage first, or give another --state-dir')
+    expect(readdirSync(work.path('share'))).toEqual([])
+  })
 })

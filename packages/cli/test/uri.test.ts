@@ -152,6 +152,31 @@ describe('-o options', () => {
   })
 })
 
+describe('the place of a storage', () => {
+  it.each([
+    ['s3://b/p', 's3://b/p/'],
+    ['s3://b/p', 's3a://?bucket=b&root=/p'],
+    [
+      's3://b?access_key_id=one&secret_access_key=a',
+      's3://b?access_key_id=other&secret_access_key=b&region=r',
+    ],
+    ['webdav://one:secret@h/', 'webdav://other@h'],
+    ['postgres://one:secret@h/d?table=t', 'postgresql://h/d?table=t&sslmode=require'],
+  ])('is the same for %s and %s', (one, other) => {
+    expect(parse(one).place).toBe(parse(other).place)
+  })
+
+  it.each([
+    ['s3://b/p', 's3://b/q'],
+    ['s3://b', 's3://b?endpoint=http://127.0.0.1:9000'],
+    ['fs:///a', 'memory:///a'],
+    ['redis://h/1', 'redis://h/2'],
+    ['postgres://h/d?table=t', 'postgres://h/d?table=u'],
+  ])('is another for %s and %s', (one, other) => {
+    expect(parse(one).place).not.toBe(parse(other).place)
+  })
+})
+
 describe('secrets', () => {
   it.each([
     ['s3://b?secret_access_key=hunter22', [], 'secret_access_key'],
@@ -163,6 +188,7 @@ describe('secrets', () => {
     expect(storage.exposed).toEqual([name])
     expect(storage.secrets.some(secret => secret.includes('hunter22'))).toBe(true)
     expect(storage.display).not.toContain('hunter22')
+    expect(storage.place).not.toContain('hunter22')
   })
 
   it('are not seen in a connection string without a password', () => {

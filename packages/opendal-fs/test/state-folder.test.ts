@@ -55,6 +55,39 @@ describe('the state folder', () => {
     await (await StateFolder.open(folder)).close()
   })
 
+  test('is refused for another place as long as it holds what belongs into the first', async () => {
+    const first = await StateFolder.open(folder, { place: 'bucket a' })
+    await first.journal.commit([
+      { key: 'file:/x', value: 1 },
+      { key: 'other', value: 1 },
+    ])
+    await first.close()
+    const message = `state folder ${folder}: it holds what belongs into bucket a, and not into bucket b`
+    await expect(StateFolder.open(folder, { place: 'bucket b' })).rejects.toMatchObject({
+      reason: 'ELSEWHERE',
+      message,
+    })
+    const again = await StateFolder.open(folder, { place: 'bucket a' })
+    await again.journal.commit([{ key: 'file:/x' }])
+    await again.close()
+    const second = await StateFolder.open(folder, { place: 'bucket b' })
+    await second.journal.commit([{ key: 'move:y', value: 1 }])
+    await second.close()
+    await expect(StateFolder.open(folder, { place: 'bucket a' })).rejects.toMatchObject({
+      reason: 'ELSEWHERE',
+    })
+  })
+
+  test('of a time when places were not written down belongs to who opens it first', async () => {
+    const first = await StateFolder.open(folder)
+    await first.journal.commit([{ key: 'file:/x', value: 1 }])
+    await first.close()
+    await (await StateFolder.open(folder, { place: 'bucket a' })).close()
+    await expect(StateFolder.open(folder, { place: 'bucket b' })).rejects.toMatchObject({
+      reason: 'ELSEWHERE',
+    })
+  })
+
   test('that cannot be made is told with its path', async () => {
     const file = join(folder, 'file')
     writeFileSync(file, '')

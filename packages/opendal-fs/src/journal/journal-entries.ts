@@ -196,3 +196,8 @@ function isOffset(value: unknown): value is number {
 function isRecord(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+/** True of an entry about something that the next daemon has to finish. Others keep entries too, under kinds of their own. */
+export function isUnfinished(key: string): boolean {
+  return /^(file|move|removal|aside|attributes):/.test(key)
+}

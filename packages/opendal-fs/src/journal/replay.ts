@@ -20,6 +20,7 @@ import {
   type EntryKey,
   entryChange,
   type FileEntry,
+  isUnfinished,
   type KeptChange,
   type MoveEntry,
   parseEntry,
@@ -105,8 +106,7 @@ export class Replay {
     const removals: [string, RemovalEntry][] = []
     const asides: [string, string][] = []
     for (const [key, value] of journal.entries) {
-      // Others keep entries too, under kinds of their own.
-      if (!/^(file|move|removal|aside|attributes):/.test(key)) continue
+      if (!isUnfinished(key)) continue
       const entry = parseEntry(key, value)
       if (entry === undefined)
         throw new StateError(

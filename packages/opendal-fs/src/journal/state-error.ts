@@ -4,10 +4,10 @@
 import { type ErrnoName, FsError } from '@ovfs/fuse-proto'
 
 /**
- * LOCKED: another daemon uses the folder. FOREIGN: its content is none of ours. DAMAGED: what it says of the session makes no
- * sense. UNUSABLE: the host refused.
+ * LOCKED: another daemon uses the folder. ELSEWHERE: what it holds belongs into another storage. FOREIGN: its content is none of
+ * ours. DAMAGED: what it says of the session makes no sense. UNUSABLE: the host refused.
  */
-export type StateErrorCode = 'LOCKED' | 'FOREIGN' | 'DAMAGED' | 'UNUSABLE'
+export type StateErrorCode = 'LOCKED' | 'ELSEWHERE' | 'FOREIGN' | 'DAMAGED' | 'UNUSABLE'
 
 export class StateError extends FsError {
   readonly reason: StateErrorCode

@@ -3,10 +3,16 @@
 // gives it back when the process ends, however it ends.
 
 import { spawn } from 'node:child_process'
-import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Journal, type JournalOptions, syncFolder } from './journal.ts'
+import { isUnfinished } from './journal-entries.ts'
 import { StateError, toStateError } from './state-error.ts'
+
+export interface StateFolderOptions extends JournalOptions {
+  /** Names the storage that is served: what the journal has for another one is not put into this one. */
+  readonly place?: string
+}
 
 export class StateFolder {
   readonly path: string
@@ -32,8 +38,9 @@ export class StateFolder {
    * Makes the folder if it is not there, locks it and reads its journal.
    * @throws StateError
    */
-  static async open(path: string, options: JournalOptions = {}): Promise<StateFolder> {
+  static async open(path: string, { place, ...options }: StateFolderOptions = {}): Promise<StateFolder> {
     let lock: FileHandle | undefined
+    let journal: Journal | undefined
     try {
       await makeFolder(resolve(path))
       await makeFolder(join(path, 'saved'))
@@ -41,8 +48,11 @@ export class StateFolder {
       lock = await open(join(path, 'lock'), 'a', 0o600)
       await takeLock(lock, path)
       await syncFolder(path)
-      return new StateFolder(path, await Journal.open(path, options), lock)
+      journal = await Journal.open(path, options)
+      if (place !== undefined) await claim(path, place, journal)
+      return new StateFolder(path, journal, lock)
     } catch (error) {
+      await journal?.close()
       await lock?.close()
       throw toStateError(error, path)
     }
@@ -66,6 +76,30 @@ export class StateFolder {
     await this.journal.close()
     await this.#lock.close()
   }
+}
+
+/** Writes down which storage the journal is about from now on. */
+async function claim(path: string, place: string, journal: Journal): Promise<void> {
+  const file = join(path, 'place')
+  const before = (await readFile(file, 'utf8').catch(absent))?.trim()
+  if (before === place) return
+  if (before !== undefined && [...journal.entries.keys()].some(isUnfinished)) {
+    const message = `state folder ${path}: it holds what belongs into ${before}, and not into ${place}`
+    throw new StateError('ELSEWHERE', message)
+  }
+  const next = await open(`${file}.new`, 'w', 0o600)
+  try {
+    await next.writeFile(`${place}\n`)
+    await next.sync()
+  } finally {
+    await next.close()
+  }
+  await rename(`${file}.new`, file)
+  await syncFolder(path)
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
 }
 
 /** Node's own recursive mkdir would not tell why it failed, and where nothing can be made, as in /proc, it would not end. */
