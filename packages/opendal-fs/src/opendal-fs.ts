@@ -24,41 +24,28 @@ import {
   type SetattrChange,
 } from '@ovfs/fuse-proto'
 import type { Operator } from 'opendal'
-import { AttributeChanges } from './attributes/attribute-changes.ts'
-import { ExtendedAttributes } from './attributes/extended-attributes.ts'
+import type { AttributeChanges } from './attributes/attribute-changes.ts'
+import type { ExtendedAttributes } from './attributes/extended-attributes.ts'
 import { CoarseClock } from './coarse-clock.ts'
-import { BlockCache } from './files/block-cache.ts'
-import { FileRanges } from './files/file-ranges.ts'
-import { Files, O_TRUNC } from './files/files.ts'
-import { Handles } from './files/handles.ts'
-import { NameJournal } from './journal/name-journal.ts'
+import type { FileRanges } from './files/file-ranges.ts'
+import { type Files, O_TRUNC } from './files/files.ts'
+import type { Handles } from './files/handles.ts'
 import { Replay, type ReplayReport } from './journal/replay.ts'
-import { SavedFiles } from './journal/saved-files.ts'
-import { Creation } from './names/creation.ts'
-import { Directories } from './names/directories.ts'
+import type { Creation } from './names/creation.ts'
+import type { Directories } from './names/directories.ts'
 import type { Inode } from './names/inode.ts'
-import { InodeTable } from './names/inode-table.ts'
-import { SharedLock } from './names/locks.ts'
-import { NameChanges } from './names/name-changes.ts'
-import { Namespace } from './names/namespace.ts'
-import { Renamer } from './names/rename.ts'
-import { Tree } from './names/tree.ts'
+import type { InodeTable } from './names/inode-table.ts'
+import type { NameChanges } from './names/name-changes.ts'
+import type { Tree } from './names/tree.ts'
 import { type OpendalFsOptions, type Settings, settingsOf } from './options.ts'
-import { Attempts } from './session/attempts.ts'
-import { KeptFileSystem } from './session/kept-file-system.ts'
-import { SessionRecord } from './session/session-record.ts'
-import { SessionTransfer } from './session/session-transfer.ts'
-import { KeyNames } from './storage/key-names.ts'
-import { Storage } from './storage/storage.ts'
+import { partsOf } from './parts.ts'
+import type { KeptFileSystem } from './session/kept-file-system.ts'
+import type { SessionTransfer } from './session/session-transfer.ts'
 import { ConflictError } from './writes/conflict.ts'
-import { Publisher } from './writes/publication.ts'
-import { KeptPages } from './writes/staging-pages.ts'
-import { StagingBudget } from './writes/staging-store.ts'
-import { WholeCopies } from './writes/whole-copies.ts'
+import type { Publisher } from './writes/publication.ts'
 
 export class OpendalFs implements FuseHandler {
   readonly #settings: Settings
-  readonly #storage: Storage
   readonly #clock = new CoarseClock()
   readonly #table: InodeTable
   readonly #tree: Tree
@@ -72,61 +59,27 @@ export class OpendalFs implements FuseHandler {
   readonly #attributes: AttributeChanges
   readonly #xattrs: ExtendedAttributes
   readonly #sessions: SessionTransfer
-  /** Undefined if nothing survives this process. */
   readonly #kept: KeptFileSystem | undefined
-
   /** A file lost its changes at the end of a session, when no guest could be told. */
   #untold: ConflictError | undefined
 
   /** @param operator without retry or time-out layers: both are done here */
   constructor(operator: Operator, options: OpendalFsOptions) {
-    const settings = settingsOf(options)
-    const names = new SharedLock()
-    const pages = settings.session && new KeptPages(settings.session.folder)
-    // One ceiling: a quarter of it for what is not published yet.
-    const staging = new StagingBudget(
-      Math.floor(settings.cacheBytes / 4),
-      settings.stagingBytes,
-      settings.stagingDir,
-      { kept: pages },
-    )
-    const cache = new BlockCache(settings.cacheBytes - staging.limit)
-    this.#settings = settings
-    this.#storage = new Storage(operator, settings)
-    this.#table = new InodeTable(settings, content => cache.discard(content))
-    this.#tree = new Tree(
-      this.#table,
-      this.#storage,
-      new KeyNames(settings.scheme),
-      this.#clock,
-      cache,
-      settings,
-      names,
-    )
-    this.#handles = new Handles(settings.maxHandles)
-    const { state } = settings
-    const saved = state === undefined ? undefined : new SavedFiles(state, this.#tree, settings.onError)
-    const journal = new NameJournal(state?.journal, saved, settings.onError)
-    const { session } = settings
-    const record = session && new SessionRecord(session.log, this.#table, this.#handles)
-    this.#table.record = record
-    this.#handles.record = record
-    this.#tree.attributes.sessionRecord = record
-    this.#publisher = new Publisher(this.#tree, staging, names, settings, saved, record)
-    this.#files = new Files(this.#tree, this.#handles, this.#publisher, settings, journal)
-    const copies = new WholeCopies(this.#tree, this.#publisher, names)
-    this.#ranges = new FileRanges(this.#tree, this.#handles, this.#publisher, this.#files, copies)
-    this.#directories = new Directories(this.#tree, this.#handles, settings, record)
-    const namespace = new Namespace(this.#tree, this.#publisher, names, journal)
-    const attempts = new Attempts(record)
-    this.#creation = new Creation(this.#tree, namespace, this.#publisher, this.#files, attempts)
-    const renamer = new Renamer(this.#tree, namespace, names, journal)
-    this.#names = new NameChanges(this.#tree, namespace, renamer, attempts)
-    this.#attributes = new AttributeChanges(this.#tree, this.#publisher, this.#files)
-    this.#xattrs = new ExtendedAttributes(this.#tree, attempts)
-    this.#sessions = new SessionTransfer(this.#tree, this.#handles, this.#publisher)
-    const parts = { tree: this.#tree, handles: this.#handles, publisher: this.#publisher, attempts }
-    this.#kept = session && pages && new KeptFileSystem(session, pages, settings, parts)
+    this.#settings = settingsOf(options)
+    const parts = partsOf(operator, this.#settings, this.#clock)
+    this.#table = parts.table
+    this.#tree = parts.tree
+    this.#handles = parts.handles
+    this.#publisher = parts.publisher
+    this.#files = parts.files
+    this.#ranges = parts.ranges
+    this.#directories = parts.directories
+    this.#names = parts.names
+    this.#creation = parts.creation
+    this.#attributes = parts.attributes
+    this.#xattrs = parts.xattrs
+    this.#sessions = parts.sessions
+    this.#kept = parts.kept
   }
 
   /**
@@ -138,8 +91,8 @@ export class OpendalFs implements FuseHandler {
     const { state } = this.#settings
     const session = await this.#kept?.build()
     let report: ReplayReport | undefined
-    if (state !== undefined && !this.#storage.readOnly)
-      report = await new Replay(state, this.#storage, this.#tree.names, this.#settings, session).run()
+    if (state !== undefined && !this.#tree.storage.readOnly)
+      report = await new Replay(state, this.#tree.storage, this.#tree.names, this.#settings, session).run()
     await session?.settle()
     return report
   }
@@ -204,8 +157,7 @@ export class OpendalFs implements FuseHandler {
     this.#directories.closeAll()
     this.#table.forgetAll()
     const outcomes = await Promise.allSettled(Array.from(inodes, async inode => this.#files.closed(inode)))
-    await this.#publisher.publishAll()
-    await this.#tree.attributes.settleAll()
+    await this.syncfs()
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
   }
 
@@ -266,7 +218,7 @@ export class OpendalFs implements FuseHandler {
 
   open(_ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
     const inode = this.#table.get(node)
-    if ((flags & O_TRUNC) !== 0 && inode.privileged && !this.#storage.readOnly)
+    if ((flags & O_TRUNC) !== 0 && inode.privileged && !this.#tree.storage.readOnly)
       this.#tree.attributes.killPrivileges(inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0)
     return this.#files.open(inode, flags)
   }
@@ -311,7 +263,7 @@ export class OpendalFs implements FuseHandler {
 
   #writableDirectory(node: NodeId): Inode {
     const directory = this.#table.directory(node)
-    if (this.#storage.readOnly) throw new FsError('EROFS')
+    if (this.#tree.storage.readOnly) throw new FsError('EROFS')
     return directory
   }
 
