@@ -7,7 +7,7 @@ import { AttributeNotes, type EntryChange, keptChange } from '../journal/attribu
 import type { Journal } from '../journal/journal.ts'
 import type { EntryKey, KeptChange } from '../journal/journal-entries.ts'
 import { StateError } from '../journal/state-error.ts'
-import { type Inode, S_IFMT } from '../names/inode.ts'
+import type { Inode } from '../names/inode.ts'
 import { forEachConcurrently, type SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
@@ -16,24 +16,16 @@ import { SIDECAR } from '../storage/key-names.ts'
 import type { ListedObject, ObjectInfo } from '../storage/storage.ts'
 import { type AttributeEntry, isSpecial } from './attribute-entry.ts'
 import { entryOf, isStandard, showEntry } from './inode-entry.ts'
+import { type Creator, clearPrivileges, giveTo } from './ownership.ts'
 import { Sidecar } from './sidecar.ts'
 import { now } from './time.ts'
 
-const S_ISUID = 0o4000
-const S_ISGID = 0o2000
-const S_IXGRP = 0o010
-const PERMISSIONS = 0o7777
 /** The root has no name in any directory: its own sidecar has it under this one. */
 const ROOT_SEGMENT = ''
 
 const FLUSH_DELAY_MS = 1_000
 const RETRY_DELAY_MS = 10_000
 const CONCURRENT_FLUSHES = 8
-
-export interface Creator {
-  readonly uid: number
-  readonly gid: number
-}
 
 export class Attributes {
   readonly #tree: Tree
@@ -126,13 +118,7 @@ export class Attributes {
   /** The inode is new: it is whose it is, and of a directory with setgid it has the group. */
   create(inode: Inode, creator: Creator, permissions: number): void {
     if (!this.kept) return
-    const { attr } = inode
-    const parent = inode.parent!
-    const inherits = (parent.attr.mode & S_ISGID) !== 0
-    attr.mode = (attr.mode & S_IFMT) | (permissions & PERMISSIONS)
-    if (inherits && inode.directory !== undefined) attr.mode |= S_ISGID
-    attr.uid = creator.uid
-    attr.gid = inherits ? parent.attr.gid : creator.gid
+    giveTo(inode, creator, permissions)
     const matters = inode.kind === 'special' || !isStandard(inode, this.#settings)
     if (matters || this.#inherits(inode)) this.record(inode, true)
   }
@@ -146,16 +132,7 @@ export class Attributes {
 
   /** Linux clears setuid, setgid and file capabilities when somebody writes or gives the file away. */
   killPrivileges(inode: Inode, modeBits: boolean): void {
-    const { attr } = inode
-    if (inode.file === undefined || !inode.privileged) return
-    let killed = 0
-    if (modeBits) killed = S_ISUID | ((attr.mode & S_IXGRP) !== 0 ? S_ISGID : 0)
-    const capability = inode.xattrs?.has(CAPABILITY) === true
-    if ((attr.mode & killed) === 0 && !capability) return
-    attr.mode &= ~killed
-    if (capability) inode.setXattrs(new Map([...inode.xattrs!].filter(([name]) => name !== CAPABILITY)))
-    inode.setChanged(now())
-    this.record(inode, true)
+    if (clearPrivileges(inode, modeBits)) this.record(inode, true)
   }
 
   /** A program has written to a file, although no byte of it is another. */
@@ -413,7 +390,6 @@ export interface CarriedAttributes {
 }
 
 const NOTHING: Partial<AttributeEntry> = {}
-const CAPABILITY = 'security.capability'
 
 function infoOf(entry: AttributeEntry): ObjectInfo {
   return { kind: 'special', size: 0, mtime: undefined, etag: undefined, mode: entry.mode }

@@ -2,7 +2,7 @@
 // storage is about to lose is moved aside there, or copied to the staging store.
 
 import { FsError } from '@ovfs/fuse-proto'
-import type { Creator } from '../attributes/attributes.ts'
+import type { Creator } from '../attributes/ownership.ts'
 import { now } from '../attributes/time.ts'
 import { versionOf } from '../journal/journal-entries.ts'
 import type { NameJournal } from '../journal/name-journal.ts'

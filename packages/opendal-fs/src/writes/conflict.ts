@@ -9,6 +9,7 @@ import { Gathered } from '../files/gathered.ts'
 import { toStateError } from '../journal/state-error.ts'
 import type { PartSource } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
+import { isVersionLost } from '../storage/storage-error.ts'
 import type { DirtyFile } from './dirty-file.ts'
 
 const STEP = 1 << 20
@@ -44,7 +45,7 @@ export function mayBeVersion(expected: ObjectInfo | undefined, found: ObjectInfo
   return expected.mtime.sec === found.mtime.sec && expected.mtime.nsec === found.mtime.nsec
 }
 
-/** True if the object is just what was to be published: then nobody has lost anything. */
+/** True if the object is just what was to be published: then nobody has lost anything. False if it is replaced meanwhile. */
 export async function isSameContent(
   storage: Storage,
   key: string,
@@ -53,11 +54,16 @@ export async function isSameContent(
   size: number,
 ): Promise<boolean> {
   if (found.kind !== 'file' || found.size !== size) return false
-  let at = 0
-  for await (const part of source.parts(size, STEP)) {
-    const theirs = await storage.read(key, at, part.byteLength, found.etag)
-    if (Buffer.compare(part, theirs) !== 0) return false
-    at += part.byteLength
+  try {
+    let at = 0
+    for await (const part of source.parts(size, STEP)) {
+      const theirs = await storage.read(key, at, part.byteLength, found.etag)
+      if (Buffer.compare(part, theirs) !== 0) return false
+      at += part.byteLength
+    }
+  } catch (error) {
+    if (isVersionLost(error)) return false
+    throw error
   }
   return true
 }

@@ -351,7 +351,9 @@ export class Publisher {
   async #settleConflict(inode: Inode, dirty: DirtyFile, found: ObjectInfo | undefined): Promise<void> {
     const snapshot = { mark: dirty.mark(), changes: dirty.changes, size: dirty.size }
     try {
-      if (found !== undefined && (await this.#isSame(inode, found, dirty, snapshot.size))) {
+      const { storage } = this.#tree
+      const key = this.#tree.key(inode)
+      if (found !== undefined && (await isSameContent(storage, key, found, dirty, snapshot.size))) {
         return await this.#published(inode, dirty, snapshot, found)
       }
     } finally {
@@ -379,15 +381,6 @@ export class Publisher {
       if (parent !== undefined) this.#tree.nameRemoved(parent, name)
     }
     throw error
-  }
-
-  async #isSame(inode: Inode, found: ObjectInfo, dirty: DirtyFile, size: number): Promise<boolean> {
-    try {
-      return await isSameContent(this.#tree.storage, this.#tree.key(inode), found, dirty, size)
-    } catch (error) {
-      if (isVersionLost(error)) return false
-      throw error
-    }
   }
 
   /** Once more if it was written to meanwhile: the kept file must have everything. */

@@ -1,0 +1,43 @@
+// Whose a new file is, and the rights that a file loses when it is written to or given away. Nothing is kept here: that is for
+// attributes.ts to do.
+
+import { type Inode, S_IFMT } from '../names/inode.ts'
+import { now } from './time.ts'
+
+const S_ISUID = 0o4000
+const S_ISGID = 0o2000
+const S_IXGRP = 0o010
+const PERMISSIONS = 0o7777
+const CAPABILITY = 'security.capability'
+
+export interface Creator {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** A new inode belongs to its creator; in a directory with setgid it has the group of that, and a directory setgid too. */
+export function giveTo({ attr, parent, directory }: Inode, creator: Creator, permissions: number): void {
+  const { mode, gid } = parent!.attr
+  const inherits = (mode & S_ISGID) !== 0
+  attr.mode = (attr.mode & S_IFMT) | (permissions & PERMISSIONS)
+  if (inherits && directory !== undefined) attr.mode |= S_ISGID
+  attr.uid = creator.uid
+  attr.gid = inherits ? gid : creator.gid
+}
+
+/**
+ * Takes file capabilities, and with `modeBits` setuid and setgid, from a file; says whether there were any. Setgid without
+ * the right to execute is a mark for locks and stays.
+ */
+export function clearPrivileges(inode: Inode, modeBits: boolean): boolean {
+  const { attr } = inode
+  if (inode.file === undefined || !inode.privileged) return false
+  let cleared = 0
+  if (modeBits) cleared = S_ISUID | ((attr.mode & S_IXGRP) !== 0 ? S_ISGID : 0)
+  const capability = inode.xattrs?.has(CAPABILITY) === true
+  if ((attr.mode & cleared) === 0 && !capability) return false
+  attr.mode &= ~cleared
+  if (capability) inode.setXattrs(new Map([...inode.xattrs!].filter(([name]) => name !== CAPABILITY)))
+  inode.setChanged(now())
+  return true
+}
