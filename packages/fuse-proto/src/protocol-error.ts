@@ -67,6 +67,16 @@ export function truncated(struct: string, offset: number, need: number, have: nu
   })
 }
 
+/** @param offset of the value within the whole message */
+export function wrongLength(offset: number, need: number, have: number): FuseProtocolError {
+  return new FuseProtocolError('BAD_LENGTH', `a value of ${need} bytes is announced, ${have} are there`, {
+    struct: 'value',
+    offset,
+    need,
+    have,
+  })
+}
+
 /** @param offset within the whole message */
 export function tooLarge(offset: number, errno: ErrnoName): FuseProtocolError {
   return new FuseProtocolError('TOO_LARGE', 'a number is above 2^53-1', {

@@ -7,7 +7,7 @@ import { type ErrnoName, FsError } from './errno.ts'
 import { decodeExtensions, NO_EXTENSIONS, type RequestExtensions } from './extensions.ts'
 import { ReadData, WriteData } from './guest-data.ts'
 import type { FileHandle, NodeId, RequestContext } from './handler.ts'
-import { FuseProtocolError, tooLarge, truncated } from './protocol-error.ts'
+import { FuseProtocolError, tooLarge, truncated, wrongLength } from './protocol-error.ts'
 import { type FuseMessage, NO_SESSION, type RequestWorkspace, type Session } from './request-workspace.ts'
 import { secondsOf } from './seconds.ts'
 import { gather, NO_SPANS, Place, type Spans, scatter } from './spans.ts'
@@ -273,18 +273,7 @@ export class Request implements RequestContext {
   /** A copy of the `length` bytes that end the request. */
   lastValue(length: number): Uint8Array {
     const have = this.#stop - this.#next
-    if (have !== length) {
-      throw new FuseProtocolError(
-        'BAD_LENGTH',
-        `a value of ${length} bytes is announced, ${have} are there`,
-        {
-          struct: 'value',
-          offset: this.end - have,
-          need: length,
-          have,
-        },
-      )
-    }
+    if (have !== length) throw wrongLength(this.end - have, length, have)
     return this.#bytes.slice(this.#next, this.#stop)
   }
 
