@@ -131,6 +131,12 @@ export class SessionLog {
     if (slot !== NO_SLOT) this.#numbers[slot + 1] = value
   }
 
+  /** Something cannot be written down: what is not up to date must not be gone on with. Does nothing if nothing is kept. */
+  abandon(error: Error): void {
+    if (this.#rewriting) throw error
+    if (this.#end > 0) this.#giveUp(error)
+  }
+
   /** Nothing is written any more; what has been stays for the next process. */
   close(): void {
     this.#forgetMemory()

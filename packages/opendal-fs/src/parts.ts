@@ -50,7 +50,7 @@ export interface Parts {
 export function partsOf(operator: Operator, settings: Settings, clock: CoarseClock): Parts {
   const { state, session } = settings
   const lock = new SharedLock()
-  const pages = session && new KeptPages(session.folder)
+  const pages = session && new KeptPages(session.folder, session.log)
   // One ceiling: a quarter of it for what is not published yet.
   const staging = new StagingBudget(
     Math.floor(settings.cacheBytes / 4),

@@ -295,6 +295,31 @@ describe('a log', () => {
     rig.remove()
   })
 
+  it('without room for what is written is told, the guest writes on, and the next session is kept again', async () => {
+    const storage = await service('memory')
+    const rig = new SessionRig('memory', storage.operator)
+    let guest = await rig.start()
+    const { room } = rig.memory
+    rig.memory.room = 0
+    const file = await guest.create('file')
+    await file.write(0, 'bytes')
+    expect(rig.errors).toMatchObject([{ message: 'no room' }])
+    rig.memory.room = room
+    // As an INIT does. What memory has alone cannot be kept, so nothing is.
+    rig.log.begin()
+    expect(rig.log.isKept).toBe(false)
+    await file.fsync()
+    rig.log.begin()
+    expect(rig.log.isKept).toBe(true)
+    const kept = await guest.create('kept')
+    await kept.write(0, 'more')
+    guest = await rig.restart()
+    expect(await guest.text('file')).toBe('bytes')
+    expect(await guest.text('kept')).toBe('more')
+    await rig.close()
+    rig.remove()
+  })
+
   it('without room is told once, and the guest goes on', async () => {
     const storage = await service('memory')
     const rig = new SessionRig('memory', storage.operator)

@@ -11,7 +11,7 @@ import type { Inode } from '../names/inode.ts'
 import type { InodeTable } from '../names/inode-table.ts'
 import type { Listing } from '../names/listing.ts'
 import type { DirtyRecord } from '../writes/dirty-record.ts'
-import type { StagingPage } from '../writes/staging-pages.ts'
+import { isKept, type StagingPage } from '../writes/staging-pages.ts'
 import {
   Kind,
   type LoggedAttempt,
@@ -159,7 +159,8 @@ export class SessionRecord {
       ...(replaced !== undefined && { replaced }),
       ...(file.publishing !== undefined && { publishing: file.publishing }),
     }
-    this.#log.append(Kind.DIRTY, entry)
+    if (entry.pages.every(([, place]) => isKept(place))) this.#log.append(Kind.DIRTY, entry)
+    else this.#log.abandon(new UnkeptBytes())
   }
 
   /**
@@ -244,6 +245,13 @@ export class SessionRecord {
         this.#attributes(inode, segment, change)
     }
     for (const [unique, attempt] of this.#attempts) this.#log.append(Kind.ATTEMPT, attempt, unique)
+  }
+}
+
+/** The host's disk had no room when they were written. */
+class UnkeptBytes extends Error {
+  constructor() {
+    super('there is no room in the state folder for what the guest has written')
   }
 }
 

@@ -1,7 +1,7 @@
 // Pages of memory for bytes that the storage does not have yet: this process's own, or pages of mapped files, whose bytes are
 // there for the next process when this one is killed. Their content is undefined when they are taken.
 
-import type { KeptFolder, KeptMemory } from '@ovfs/fuse-proto'
+import type { KeptFolder, KeptMemory, SessionLog } from '@ovfs/fuse-proto'
 
 export const PAGE = 64 << 10
 
@@ -11,8 +11,12 @@ export interface StagingPage {
   readonly place: number
 }
 
+/** The next process can have the page. */
+export function isKept(place: number): boolean {
+  return place >= 0
+}
+
 export interface StagingPages {
-  /** Throws if the host's disk has no room. */
   take(): StagingPage
   give(page: StagingPage): void
 }
@@ -24,26 +28,39 @@ export const OWN_PAGES: StagingPages = {
 
 const FILE_PAGES = 16
 
-/** Files grow in number and are not given back before the folder is. */
+/**
+ * Files grow in number and are not given back before the folder is. Where the host's disk has no room for one, or there is no
+ * session that could go on, pages are memory of this process.
+ */
 export class KeptPages implements StagingPages {
   readonly #folder: KeptFolder
   readonly #files: KeptMemory[] = []
   readonly #free: StagingPage[] = []
 
-  constructor(folder: KeptFolder) {
+  readonly #log: SessionLog
+
+  constructor(folder: KeptFolder, log: SessionLog) {
     this.#folder = folder
+    this.#log = log
   }
 
   take(): StagingPage {
     const page = this.#free.pop()
     if (page !== undefined) return page
-    const memory = this.#folder.create(nameOf(this.#files.length), FILE_PAGES * PAGE)
+    if (!this.#log.isKept) return OWN_PAGES.take()
+    let memory: KeptMemory
+    try {
+      memory = this.#folder.create(nameOf(this.#files.length), FILE_PAGES * PAGE)
+    } catch (error) {
+      this.#log.abandon(error as Error)
+      return OWN_PAGES.take()
+    }
     this.#add(memory, new Set())
     return this.#free.pop()!
   }
 
   give(page: StagingPage): void {
-    this.#free.push(page)
+    if (isKept(page.place)) this.#free.push(page)
   }
 
   /** The pages that an earlier process has left at these places, by place; to be called before any is taken. */

@@ -248,25 +248,13 @@ export class StagingStore {
     if (missing > 0 && this.#budget.used + missing * PAGE > this.#budget.limit) return false
     for (let i = first; missing > 0 && i <= last; i++) {
       if (pages.has(i)) continue
-      const page = this.#take()
-      if (page === undefined) return false
+      const page = this.#budget.pages.take()
+      this.#budget.used += PAGE
       pages.set(i, page)
       this.#record?.page(i, page)
       missing--
     }
     return true
-  }
-
-  /** Undefined if the host's disk has no room for it: what has to go to a file then will say so. */
-  #take(): StagingPage | undefined {
-    try {
-      const page = this.#budget.pages.take()
-      this.#budget.used += PAGE
-      return page
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === undefined) throw error
-      return undefined
-    }
   }
 
   #give(page: StagingPage): void {
