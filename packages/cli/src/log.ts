@@ -41,6 +41,11 @@ export class Log {
     this.#event('debug', message, fields)
   }
 
+  /** What somebody has asked for: whatever the level. */
+  answer(message: string, fields: LogFields): void {
+    this.#write('info', message, fields)
+  }
+
   /** Words that other programs wait for: as they are, whatever the level. */
   status(message: string): void {
     if (this.#options.format === 'json') this.#write('info', message, {})

@@ -12,6 +12,7 @@ import { ManagedService, type Manager } from './managed-service.ts'
 import { processSources, type Redactor } from './secret.ts'
 import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
 import { groupId, listenWith } from './socket-file.ts'
+import { type ShareStatus, type StatusEmitter, tellStatusOnRequest } from './status.ts'
 import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
 import { buildOperator, openStorage } from './storage-check.ts'
 import { parseStorage, type Storage } from './uri.ts'
@@ -50,18 +51,16 @@ export interface ShareOptions {
   readonly events: ShareEvents
 }
 
-export interface Share {
+export interface Share extends ShareStatus {
   /** Rejects with a CliError if the socket cannot be listened on. */
   listen(): Promise<void>
   /** Takes no new requests, answers what is in flight, publishes what is dirty. Rejects if something stays unpublished. */
   close(): Promise<void>
-  /** Paths of the files that hold data which is not in the storage; undefined if they are not known. */
-  unpublished(): readonly string[] | undefined
 }
 
 export interface ServeHost {
   readonly openShare: (options: ShareOptions) => Share | Promise<Share>
-  readonly signals: SignalEmitter
+  readonly signals: SignalEmitter & StatusEmitter
   /** Who started this process as a service, if anybody did. Throws if it cannot be reached. */
   readonly serviceManager: () => Manager | undefined
   readonly write: (line: string) => void
@@ -151,6 +150,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     },
   })
   const signals = catchStopSignals(host.signals)
+  const keepQuiet = tellStatusOnRequest(host.signals, share, log)
   try {
     try {
       if (endpoint.kind === 'path') await listenWith(endpoint.path, access, () => share.listen())
@@ -175,6 +175,7 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     log.info('ended')
     return ExitCode.OK
   } finally {
+    keepQuiet()
     signals.release()
   }
 }

@@ -1,20 +1,30 @@
 // What is served: the file system on the operator, behind a virtio-fs device that listens. The only file that knows how the
 // layers below are put together.
 
-import { OpendalFs, StateError, type StateFolder } from '@ovfs/opendal-fs'
+import { ConflictError, OpendalFs, StateError, type StateFolder } from '@ovfs/opendal-fs'
 import { type KeptSession, VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
 import type { Share, ShareOptions } from './serve.ts'
 import { damagedSession, openSession, openState, replayError } from './state.ts'
+import { type LostFile, MOST_LOST } from './status.ts'
 import { fileSystemTrouble, frontendTrouble, otherTrouble, TroubleLimit } from './trouble.ts'
 
 export async function openShare(options: ShareOptions): Promise<Share> {
   const { endpoint, tag, requestQueues, files, store, events } = options
   const troubles = new TroubleLimit(({ message, fields }) => events.trouble(message, fields), Date.now)
+  const lost: LostFile[] = []
   const state =
     files.stateDir === undefined ? undefined : await openState(files.stateDir, options.storage.place)
   const open = async (): Promise<{ fs: OpendalFs; device: VirtioFs }> => {
-    const { fs, session } = openFileSystem(options, state, troubles)
+    const { fs, session } = openFileSystem(
+      options,
+      state,
+      error => {
+        if (error instanceof ConflictError && lost.push(error) > MOST_LOST) lost.shift()
+        troubles.report(fileSystemTrouble(error, options.storage))
+      },
+      troubles,
+    )
     const device = new VirtioFs({
       ...(endpoint.kind === 'path' ? { socketPath: endpoint.path } : { listenFd: endpoint.fd }),
       handler: fs,
@@ -63,12 +73,14 @@ export async function openShare(options: ShareOptions): Promise<Share> {
       }
     },
     unpublished: () => fs.unpublished(),
+    lost: () => lost,
   }
 }
 
 function openFileSystem(
   { operator, renewOperator, storage, files, readOnly, timeoutMs }: ShareOptions,
   state: StateFolder | undefined,
+  onError: (error: Error) => void,
   troubles: TroubleLimit,
 ): { fs: OpendalFs; session: KeptSession | undefined } {
   const { stagingDir, stateDir: _, capacityBytes, maxBytes, maxFiles, entryTtlMs, ...settings } = files
@@ -89,7 +101,7 @@ function openFileSystem(
     ...(capacityBytes !== undefined && { capacityBytes }),
     ...(maxBytes !== undefined && { maxBytes }),
     ...(maxFiles !== undefined && { maxFiles }),
-    onError: error => troubles.report(fileSystemTrouble(error, storage)),
+    onError,
   })
   return { fs, session }
 }

@@ -14,6 +14,7 @@ import type { Manager } from '../src/managed-service.ts'
 import { Redactor } from '../src/secret.ts'
 import { LISTENING, type Share, type ShareOptions, serve } from '../src/serve.ts'
 import { serveSettings } from '../src/settings.ts'
+import type { LostFile } from '../src/status.ts'
 
 let folder: string
 
@@ -26,6 +27,7 @@ interface Fakes {
   readonly listen?: (options: ShareOptions) => Promise<void>
   readonly close?: (options: ShareOptions) => Promise<void>
   readonly unpublished?: readonly string[]
+  readonly lost?: readonly LostFile[]
   /** A service manager has started the daemon; or why it cannot be reached. */
   readonly manager?: true | Error
 }
@@ -49,6 +51,7 @@ function start(args: readonly string[], fakes: Fakes = {}) {
       await fakes.close?.(options)
     },
     unpublished: () => fakes.unpublished ?? [],
+    lost: () => fakes.lost ?? [],
   })
   const said = (what: string) => async () => {
     calls.push(what)
@@ -93,6 +96,26 @@ describe('serve', () => {
     expect(await run.ended).toBe(0)
     expect(run.calls).toEqual(['abandon', 'listen', 'ready', 'stopping', 'close'])
     expect(store).toBeUndefined()
+  })
+
+  it('tells on SIGUSR2 what is unpublished and what has been lost, whatever the log level', async () => {
+    const lost = [{ path: '/theirs', kept: '/lost/theirs.1' }]
+    const run = start([...MEMORY, '--log-level=error'], { unpublished: ['/a b', '/c'], lost })
+    await run.listening
+    run.signals.emit('SIGUSR2')
+    const lines = run
+      .output()
+      .split('\n')
+      .map(line => line.replace(/^\S+ /, ''))
+    expect(lines.slice(-5, -1)).toEqual([
+      'info  status unpublished=2 lost=1',
+      'info  unpublished path="/a b"',
+      'info  unpublished path=/c',
+      'info  lost path=/theirs kept=/lost/theirs.1',
+    ])
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+    expect(run.signals.listenerCount('SIGUSR2')).toBe(0)
   })
 
   it('reads credentials of files again when the service refuses those that it has', async () => {

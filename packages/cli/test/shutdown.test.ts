@@ -64,6 +64,22 @@ async function emptyBucket(
 const KEY = ['-o', 'secret_access_key=env:KEY']
 
 describe('a guest has written to a file that it has not closed', () => {
+  it('SIGUSR2 tells that it is not published, and then that it has lost', async () => {
+    const run = await writing(`fs://${work.path('share')}`)
+    run.child.kill('SIGUSR2')
+    await run.said('status unpublished=1 lost=0')
+    await run.said('unpublished path=/draft')
+    writeFileSync(work.path('share/draft'), 'somebody else was faster')
+    const { client } = driver!
+    const { nodeid } = await client.lookup(ROOT_NODE, 'draft')
+    await expect(client.fsync(nodeid, 1)).rejects.toMatchObject({ code: 'ESTALE' })
+    run.child.kill('SIGUSR2')
+    await run.said('status unpublished=0 lost=1')
+    await run.said('lost path=/draft kept=')
+    run.child.kill('SIGTERM')
+    expect((await run.ended).code).toBe(0)
+  })
+
   it('SIGTERM publishes it before the daemon ends', async () => {
     const run = await writing(`fs://${work.path('share')}`)
     run.child.kill('SIGTERM')
