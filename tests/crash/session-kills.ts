@@ -14,6 +14,8 @@ import { SessionActor } from './session-actor.ts'
 
 const ACTORS = 8
 const LONGEST_LIFE_MS = 150
+/** What went wrong may have begun long before it shows. */
+const STORY = 400
 /** By then most daemons listen, on a machine that has nothing else to do. */
 const LONGEST_START_MS = 800
 
@@ -105,6 +107,6 @@ export async function runSession({
 }
 
 function tell(actor: SessionActor, error: unknown, daemon: Daemon): never {
-  const story = actor.history.slice(-25).join('\n  ')
+  const story = actor.history.slice(-STORY).join('\n  ')
   throw new Error(`${actor.name}: ${error}\n  ${story}\n${daemon.stderr()}`, { cause: error })
 }
