@@ -113,3 +113,17 @@ function replayed(entries: readonly { value: unknown }[]): Map<number, number> {
     }),
   )
 }
+
+test('a session that would take more than half of 512 MiB is told once, and is kept no more', () => {
+  const errors: Error[] = []
+  const folder = new MemoryFolder()
+  const log = new SessionLog({ folder, identity: 'same', onError: error => errors.push(error) })
+  const piece = 'x'.repeat(8 << 20)
+  log.addWriter(() => {
+    for (let i = 0; i < 33; i++) log.append(16, piece)
+  })
+  log.begin()
+  expect(errors).toMatchObject([{ message: 'the log of the session would be too long' }])
+  expect(log.isKept).toBe(false)
+  expect(folder.buffers.size).toBe(0)
+}, 120_000)
