@@ -38,6 +38,8 @@ export interface FileEntry {
 /** A file or a directory that is being moved. */
 export interface MoveEntry {
   readonly kind: 'move'
+  /** What is moved, as the guest's session knows it, should that go on. */
+  readonly node: number
   readonly from: string
   /** Ends with a slash, as `from` does, if it is a directory. */
   readonly to: string
@@ -45,6 +47,8 @@ export interface MoveEntry {
   readonly published: boolean
   /** What lay at `from` before; null for a directory. */
   readonly source: Version
+  /** The old target, likewise; 0 if there was none. */
+  readonly targetNode: number
   /** What lay at `to` before. */
   readonly target: Version
   /** Where the old target was put because it was open, if it was. */
@@ -58,6 +62,8 @@ export interface MoveEntry {
 /** An object that is being deleted. */
 export interface RemovalEntry {
   readonly kind: 'removal'
+  /** What is removed, as the guest's session knows it. */
+  readonly node: number
   readonly key: string
   readonly version: Version
   /** Where the object was put because it was open, if it was. */
@@ -114,7 +120,9 @@ type Fields = Readonly<Record<string, unknown>>
 const ENTRY_CHECKS: Readonly<Record<string, (value: Fields) => boolean>> = {
   file: ({ key, content, replaces, mayBe }) =>
     isKey(key) && isContent(content) && isVersion(replaces) && Array.isArray(mayBe) && mayBe.every(isContent),
-  move: ({ from, to, published, source, target, aside, drops, attributes }) =>
+  move: ({ node, from, to, published, source, targetNode, target, aside, drops, attributes }) =>
+    isOffset(node) &&
+    isOffset(targetNode) &&
     isKey(from) &&
     isKey(to) &&
     typeof published === 'boolean' &&
@@ -123,8 +131,8 @@ const ENTRY_CHECKS: Readonly<Record<string, (value: Fields) => boolean>> = {
     isKeyOrNull(aside) &&
     isList(drops) &&
     (attributes === undefined || (Array.isArray(attributes) && attributes.every(isKeptChange))),
-  removal: ({ key, version, aside, drops }) =>
-    isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops),
+  removal: ({ node, key, version, aside, drops }) =>
+    isOffset(node) && isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops),
   aside: ({ key }) => isKey(key),
   attributes: isKeptChange,
 }

@@ -57,17 +57,22 @@ export interface ReplayReport {
   readonly cut: number
 }
 
-/** Names and objects that a guest still uses, whose session goes on. Told of what is found. */
+/**
+ * What a guest still uses, whose session goes on. It knows files and directories by their nodes, and more of them than the
+ * storage: one that was moved or removed in the session has been moved or removed in the storage before, and something else may
+ * have its old name by now. Told of what is found.
+ */
 export interface NamesInUse {
   /** The object of a removed file that is still open. */
   isHeld(aside: string): boolean
-  /** Somebody has the file of this name open. */
-  isOpen(key: string): boolean
+  isAt(node: number, key: string): boolean
+  isRemoved(node: number): boolean
+  isOpen(node: number): boolean
   /** Somebody has it open, and bytes of it are nowhere but in its object. */
-  needsObject(key: string): boolean
+  needsObject(node: number): boolean
   /** The file has lost its name; its object is at `aside`. */
-  removed(key: string, aside: string): void
-  moved(from: string, to: string): void
+  removed(node: number, aside: string): void
+  moved(node: number, from: string, to: string): void
   published(key: string, size: number): void
 }
 
@@ -140,12 +145,12 @@ export class Replay {
 
   async #move(key: string, entry: MoveEntry): Promise<void> {
     if (await this.#isUntouched(entry)) return this.#state.journal.commit([{ key }])
-    const moved = entry.from.endsWith('/') ? await this.#moveDirectory(entry) : await this.#moveFile(entry)
+    const moved = this.#inUse?.isAt(entry.node, entry.to) || (await this.#finishMove(entry))
     const changes: Change[] = [{ key }]
     if (moved) {
       this.#finished++
-      if (entry.aside !== null) changes.push(...(await this.#leaveAside(entry.to, entry.aside)))
-      this.#inUse?.moved(entry.from, entry.to)
+      changes.push(...(await this.#leaveAside(entry.targetNode, entry.to, entry.aside)))
+      this.#inUse?.moved(entry.node, entry.from, entry.to)
       for (const dropped of entry.drops) {
         this.#files.delete(dropped)
         this.#notes.delete(dropped)
@@ -158,7 +163,7 @@ export class Replay {
         this.#files.set(fileKey, next)
         changes.push(entryChange(fileKey as EntryKey, next))
       }
-    }
+    } else changes.push(...this.#heldAside(entry.aside))
     await this.#state.journal.commit(changes)
   }
 
@@ -183,22 +188,31 @@ export class Replay {
   }
 
   /** Finished now, the move would destroy what somebody has open. The guest asks for it again. */
-  async #isUntouched({ to, aside }: MoveEntry): Promise<boolean> {
-    if (this.#inUse?.needsObject(to) !== true) return false
+  async #isUntouched({ targetNode, to, aside }: MoveEntry): Promise<boolean> {
+    if (!this.#inUse?.isAt(targetNode, to) || !this.#inUse.needsObject(targetNode)) return false
     return aside === null || (await this.#storage.stat(aside)) === undefined
   }
 
   /** The last step of taking an object out of its name: what somebody has open stays until it is closed. */
-  async #leaveAside(key: string, aside: string): Promise<Change[]> {
-    if (this.#inUse?.isOpen(key) && (await this.#storage.stat(aside)) !== undefined) {
-      this.#inUse.removed(key, aside)
-      return [entryChange(`aside:${aside}`, { kind: 'aside', key: aside })]
-    }
-    if (!this.#inUse?.isHeld(aside)) await this.#storage.delete(aside)
-    return []
+  async #leaveAside(node: number, key: string, aside: string | null): Promise<Change[]> {
+    if (aside === null) return []
+    const isOpen = this.#inUse?.isAt(node, key) && this.#inUse.isOpen(node)
+    if (isOpen && (await this.#storage.stat(aside)) !== undefined) this.#inUse?.removed(node, aside)
+    const held = this.#heldAside(aside)
+    if (held.length === 0) await this.#storage.delete(aside)
+    return held
   }
 
-  /** True if the file is at its new place now. */
+  #heldAside(aside: string | null): Change[] {
+    const isHeld = aside !== null && this.#inUse?.isHeld(aside)
+    return isHeld ? [entryChange(`aside:${aside}`, { kind: 'aside', key: aside })] : []
+  }
+
+  /** True if what was moved is at its new place now. */
+  #finishMove(entry: MoveEntry): Promise<boolean> {
+    return entry.from.endsWith('/') ? this.#moveDirectory(entry) : this.#moveFile(entry)
+  }
+
   async #moveFile(entry: MoveEntry): Promise<boolean> {
     const [carried] = entry.attributes ?? []
     if (carried !== undefined && carried.entry !== null && isSpecial(fromPlain(carried.entry)))
@@ -247,7 +261,8 @@ export class Replay {
   }
 
   async #restore({ to, aside }: MoveEntry): Promise<void> {
-    const old = aside === null ? undefined : await this.#storage.stat(aside)
+    const isFree = aside !== null && !this.#inUse?.isHeld(aside)
+    const old = isFree ? await this.#storage.stat(aside) : undefined
     if (aside === null || old === undefined || (await this.#storage.stat(to)) !== undefined) return
     await moveObject(this.#storage, aside, to, old.size)
   }
@@ -280,23 +295,36 @@ export class Replay {
     return { ...file, key, replaces: info?.size === replaces.size ? versionOf(info) : replaces }
   }
 
-  async #remove(key: string, { key: object, version, aside, drops }: RemovalEntry): Promise<void> {
-    if (aside !== null && this.#inUse?.isOpen(object)) {
-      // The guest asks again for the removal, if it has not happened.
-      const happened = (await this.#storage.stat(aside)) !== undefined
-      const changes = happened ? await this.#leaveAside(object, aside) : []
-      return this.#state.journal.commit([{ key }, ...changes])
-    }
-    if (this.#inUse?.needsObject(object)) return this.#state.journal.commit([{ key }])
-    const info = await this.#storage.stat(object)
-    const removes = info === undefined || isVersion(info, version)
-    if (removes) {
-      await this.#storage.delete(object)
-      if (aside !== null && !this.#inUse?.isHeld(aside)) await this.#storage.delete(aside)
+  async #remove(key: string, entry: RemovalEntry): Promise<void> {
+    if (await this.#isStill(entry)) return this.#state.journal.commit([{ key }])
+    const { node, key: object, aside, drops } = entry
+    const changes: Change[] = [{ key }]
+    if (this.#inUse?.isRemoved(node) || (await this.#finishRemoval(entry))) {
       this.#finished++
-      for (const dropped of drops) this.#files.delete(dropped)
+      changes.push(...(await this.#leaveAside(node, object, aside)))
+      for (const dropped of drops) {
+        this.#files.delete(dropped)
+        changes.push({ key: dropped })
+      }
     }
-    await this.#state.journal.commit([{ key }, ...(removes ? drops.map(dropped => ({ key: dropped })) : [])])
+    await this.#state.journal.commit(changes)
+  }
+
+  /** Finished now, the removal would destroy what somebody has open. The guest asks for it again. */
+  async #isStill({ node, key, aside }: RemovalEntry): Promise<boolean> {
+    const inUse = this.#inUse
+    if (!inUse?.isAt(node, key)) return false
+    if (aside === null) return inUse.needsObject(node)
+    return inUse.isOpen(node) && (await this.#storage.stat(aside)) === undefined
+  }
+
+  /** True if the object is gone from its name; false if somebody else has put another one there before that. */
+  async #finishRemoval({ key, version, aside }: RemovalEntry): Promise<boolean> {
+    const info = await this.#storage.stat(key)
+    if (info !== undefined && !isVersion(info, version))
+      return aside !== null && (await this.#storage.stat(aside)) !== undefined
+    await this.#storage.delete(key)
+    return true
   }
 
   async #publish(entryKey: string, entry: FileEntry): Promise<void> {

@@ -4,7 +4,7 @@
 import { FsError } from '@ovfs/fuse-proto'
 import type { Creator } from '../attributes/ownership.ts'
 import { now } from '../attributes/time.ts'
-import { versionOf } from '../journal/journal-entries.ts'
+import { type RemovalEntry, versionOf } from '../journal/journal-entries.ts'
 import type { NameJournal } from '../journal/name-journal.ts'
 import { DIRECTORY_MARKER, SIDECAR } from '../storage/key-names.ts'
 import { StorageError } from '../storage/storage-error.ts'
@@ -145,7 +145,14 @@ export class Namespace {
     // One step of the storage happens or not, without a word of ours.
     if (drops.length === 0 && aside === undefined) return work()
     const version = file.exists ? versionOf(file.info ?? file.replaced) : null
-    const entry = { kind: 'removal', key, version, aside: aside ?? null, drops } as const
+    const entry: RemovalEntry = {
+      kind: 'removal',
+      node: inode.nodeid,
+      key,
+      version,
+      aside: aside ?? null,
+      drops,
+    }
     await this.#journal.during(entry, work, () => this.#journal.aside(inode))
   }
 

@@ -119,10 +119,12 @@ export class Renamer {
     const drops = this.#journal.entriesOf(target)
     const entry: MoveEntry = {
       kind: 'move',
+      node: source.nodeid,
       from,
       to,
       published: info !== undefined,
       source: file.exists ? versionOf(info ?? file.replaced) : null,
+      targetNode: target?.nodeid ?? 0,
       target: target?.file?.exists === true ? versionOf(below) : null,
       aside: aside ?? null,
       drops,
@@ -207,10 +209,13 @@ export class Renamer {
     const to = `${this.#tree.key(newParent)}${segment}/`
     const entry: MoveEntry = {
       kind: 'move',
+      node: source.nodeid,
       from,
       to,
       published: true,
       source: null,
+      // It was empty, and went before.
+      targetNode: 0,
       target: null,
       aside: null,
       drops: [],

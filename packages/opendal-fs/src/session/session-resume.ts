@@ -152,26 +152,29 @@ export class SessionResume {
     return false
   }
 
-  isOpen(key: string): boolean {
-    return (this.#at(key)?.opens ?? 0) > 0
+  isAt(node: number, key: string): boolean {
+    const inode = this.#inodes.get(node)
+    return inode !== undefined && !inode.removed && this.#tree.key(inode) === key
   }
 
-  /** Somebody has the file open, and bytes of it are nowhere but in the object of this key. */
-  needsObject(key: string): boolean {
-    const inode = this.#at(key)
-    const file = inode?.file
-    if (inode === undefined || file?.info === undefined) return inode !== undefined && this.#isUnknown(inode)
-    return inode.opens > 0 && (file.dirty === undefined || file.dirty.state.base !== undefined)
+  isRemoved(node: number): boolean {
+    return this.#inodes.get(node)?.removed === true
   }
 
-  /** Nothing is unpublished, and the storage has not been asked yet. */
-  #isUnknown({ opens, file }: Inode): boolean {
-    return opens > 0 && file !== undefined && file.dirty === undefined
+  isOpen(node: number): boolean {
+    return (this.#inodes.get(node)?.opens ?? 0) > 0
   }
 
-  /** The file at a key was removed while it was open; its object is at `aside` now. */
-  removed(key: string, aside: string): void {
-    const inode = this.#at(key)
+  /** True also of one with nothing unpublished, of which the storage has not been asked yet. */
+  needsObject(node: number): boolean {
+    const inode = this.#inodes.get(node)
+    if (inode?.file === undefined || inode.opens === 0) return false
+    const { dirty, info } = inode.file
+    return dirty === undefined || (info !== undefined && dirty.state.base !== undefined)
+  }
+
+  removed(node: number, aside: string): void {
+    const inode = this.#inodes.get(node)
     if (inode?.file === undefined) return
     inode.file.detachedKey = aside
     const { parent, name } = inode
@@ -180,14 +183,15 @@ export class SessionResume {
     this.#save()
   }
 
-  moved(from: string, to: string): void {
-    const inode = this.#at(from)
+  moved(node: number, from: string, to: string): void {
+    if (this.isAt(node, to)) return
+    const inode = this.isAt(node, from) ? this.#inodes.get(node) : undefined
     const cut = to.replace(/\/$/, '').lastIndexOf('/') + 1
     const parent = cut === 0 ? this.#tree.table.root : this.#at(to.slice(0, cut))
     const name = this.#tree.names.toName(to.slice(cut).replace(/\/$/, ''))
     if (parent?.directory === undefined || name === undefined) return
     const there = parent.directory.children.get(name)
-    if (there !== undefined && there !== inode) this.#tree.table.remove(there)
+    if (there !== undefined) this.#tree.table.remove(there)
     parent.directory.absent.delete(name)
     // The guest may have forgotten it.
     if (inode !== undefined) {
