@@ -126,7 +126,7 @@ describe('memory that cannot be is refused, and the old table stays', () => {
 })
 
 test.skipIf(!isGuarded)(
-  'a front-end that shortens its memory file under a running ring is sent away (needs x86-64)',
+  'a front-end that shortens its memory file under a running ring is sent away (needs x86-64 or arm64)',
   async () => {
     const backend = serve()
     const session = backend.connect()

@@ -25,6 +25,15 @@ type Call<A extends unknown[], R> = (...args: A) => R
 const declare = <A extends unknown[], R>(prototype: string) =>
   library.func(prototype) as unknown as Call<A, R>
 
+/** Undefined if neither the program nor a library of it has the function. */
+function declareIfThere<A extends unknown[], R>(prototype: string): Call<A, R> | undefined {
+  try {
+    return declare<A, R>(prototype)
+  } catch {
+    return undefined
+  }
+}
+
 // ssize_t is not known to koffi's parser, hence int64_t; off_t has 64 bits on the supported machines.
 export const libc = {
   socket: declare<[number, number, number], number>('int socket(int, int, int)'),
@@ -61,6 +70,7 @@ export const libc = {
   munmap: declare<[Address, number], number>('int munmap(void *, size_t)'),
   mprotect: declare<[Address, number, number], number>('int mprotect(void *, size_t, int)'),
   sigaction: declare<[number, Address, null], number>('int sigaction(int, void *, void *)'),
+  clearCache: declareIfThere<[Address, Address], void>('void __clear_cache(void *, void *)'),
 } as const
 
 /** What mmap returns when it fails. */
