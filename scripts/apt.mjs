@@ -7,7 +7,8 @@ import { delimiter, join } from 'node:path'
 import { Missing, note, root, run } from './step.mjs'
 
 const aptDir = join(root, '.cache', 'apt')
-const lists = { ready: false }
+/** Package lists that are as new as this process. */
+const updated = new Set()
 
 /**
  * Installs what is missing, if this user may.
@@ -36,25 +37,26 @@ export function ensurePrograms(programs) {
  * machine's own lists come first; they may be absent or name versions that the archive has dropped, and then lists of our own.
  * @template T
  * @param {(apt: string[]) => T | undefined} fetch
+ * @param {string} [architecture] of the packages, if it is not this machine's, whose own lists then hold none of them
  * @returns {T | undefined}
  */
-export function fromArchive(fetch) {
+export function fromArchive(fetch, architecture) {
   if (!onPath('apt-get') || !onPath('dpkg-deb')) {
     throw new Missing('the guest comes from the archive of Debian 12, and this machine has no apt-get')
   }
-  const sandbox = process.getuid?.() === 0 ? ['-o', 'APT::Sandbox::User=root'] : []
-  const found = fetch(sandbox)
-  if (found !== undefined) return found
+  const options = process.getuid?.() === 0 ? ['-o', 'APT::Sandbox::User=root'] : []
+  if (architecture === undefined) {
+    const found = fetch(options)
+    if (found !== undefined) return found
+  } else {
+    options.push('-o', `APT::Architecture=${architecture}`, '-o', `APT::Architectures=${architecture}`)
+  }
 
-  mkdirSync(join(aptDir, 'lists', 'partial'), { recursive: true })
-  const own = [
-    ...sandbox,
-    '-o',
-    `Dir::State::lists=${join(aptDir, 'lists')}`,
-    ...cacheIn(join(aptDir, 'cache')),
-  ]
-  if (!lists.ready) run('apt-get', [...own, 'update', '-q'])
-  lists.ready = true
+  const lists = join(aptDir, 'lists', architecture ?? '')
+  mkdirSync(join(lists, 'partial'), { recursive: true })
+  const own = [...options, '-o', `Dir::State::lists=${lists}`, ...cacheIn(join(aptDir, 'cache'))]
+  if (!updated.has(lists)) run('apt-get', [...own, 'update', '-q'])
+  updated.add(lists)
   return fetch(own)
 }
 

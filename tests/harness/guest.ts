@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream'
 import { cpioArchive } from './cpio.ts'
 import { SAYS } from './init.ts'
 import { baseInitramfs, guestFiles } from './initramfs.ts'
+import { type Machine, x64 } from './machine.ts'
 import { ended, ownProcess } from './process.ts'
 import { Qmp } from './qmp.ts'
 
@@ -37,7 +38,9 @@ export interface GuestOptions {
   files?: Readonly<Record<string, string | Uint8Array>>
   /** Kernel modules to load besides those of a share, by name; what they depend on is found. */
   modules?: readonly string[]
-  /** The program to run instead of the machine's own QEMU. */
+  /** What kind of computer the guest is; default x86-64. */
+  machine?: Machine
+  /** The program to run instead of the installed QEMU. */
   qemu?: string
   /** Appended to QEMU's command line: other devices, for example. */
   qemuArgs?: readonly string[]
@@ -62,19 +65,18 @@ export class GuestError extends Error {
 }
 
 /** Names what a guest needs and this machine lacks; undefined when a guest can be started. */
-export function missingForGuest(): string | undefined {
+export function missingForGuest(machine: Machine = x64): string | undefined {
   if (process.arch !== 'x64') return 'an x86-64 machine'
-  if (guestFiles() === undefined) return 'the guest kernel (node scripts/prepare.mjs --guest)'
+  if (guestFiles(machine) === undefined)
+    return `the guest kernel (node scripts/prepare.mjs ${machine.preparedBy})`
   const dirs = (process.env.PATH ?? '').split(':')
-  return dirs.some(dir => usable(join(dir, QEMU), constants.X_OK)) ? undefined : 'qemu-system-x86_64'
+  return dirs.some(dir => usable(join(dir, machine.qemu), constants.X_OK)) ? undefined : machine.qemu
 }
 
 /** Boots, waits for the end. Rejects with GuestError on a panic, on a failing mount, and when the time is up. */
 export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
   return (await Guest.start(options)).end()
 }
-
-const QEMU = 'qemu-system-x86_64'
 
 export class Guest {
   readonly qmp: Qmp
@@ -92,7 +94,8 @@ export class Guest {
 
   static async start(options: GuestOptions): Promise<Guest> {
     const parts = bootParts(options)
-    const qemu = spawn(options.qemu ?? QEMU, qemuArguments(options, parts), {
+    const program = options.qemu ?? (options.machine ?? x64).qemu
+    const qemu = spawn(program, qemuArguments(options, parts), {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     })
     return new Guest(ownProcess(qemu), options, parts.remove)
@@ -239,7 +242,7 @@ export async function runShell(
   const files = { ...options.files, 'guest/shell': `rows ${rows} cols ${columns}` }
   const parts = bootParts({ ...options, script: '', files })
   try {
-    const qemu = spawn(QEMU, qemuArguments(options, parts, true), { stdio: 'inherit' })
+    const qemu = spawn(x64.qemu, qemuArguments(options, parts, true), { stdio: 'inherit' })
     await ended(ownProcess(qemu))
     if (qemu.exitCode !== 0)
       throw new GuestError(`QEMU ended with ${qemu.signalCode ?? `status ${qemu.exitCode}`}`)
@@ -260,9 +263,10 @@ function bootParts({
   script,
   files = {},
   modules = [],
-}: Pick<GuestOptions, 'shares' | 'script' | 'files' | 'modules'>): BootParts {
-  const guest = guestFiles()
-  if (guest === undefined) throw new GuestError(`no guest without ${missingForGuest()}`)
+  machine = x64,
+}: Pick<GuestOptions, 'shares' | 'script' | 'files' | 'modules' | 'machine'>): BootParts {
+  const guest = guestFiles(machine)
+  if (guest === undefined) throw new GuestError(`no guest without ${missingForGuest(machine)}`)
   const mounted = shares.filter(share => share.mountPoint !== null)
   const lines = mounted.map(({ tag, mountPoint = `/mnt/${tag}` }) => `${tag} ${mountPoint}\n`)
   const all: GuestOptions['files'] = { 'guest/shares': lines.join(''), 'guest/script': script, ...files }
@@ -277,15 +281,17 @@ function bootParts({
 
 /** The kernel's console, the script's line and the monitor are descriptors 3, 4 and 5, or all on the terminal. */
 function qemuArguments(
-  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'kernelArgs' | 'reboots' | 'qemuArgs'>,
+  options: Pick<
+    GuestOptions,
+    'shares' | 'memoryMiB' | 'cpus' | 'kernelArgs' | 'reboots' | 'qemuArgs' | 'machine'
+  >,
   { kernel, initrd }: BootParts,
   terminal = false,
 ): string[] {
-  const { memoryMiB = 512, cpus = 1, kernelArgs = '', reboots = false } = options
-  const append =
-    'console=ttyS0 loglevel=4 panic=-1 printk.devkmsg=on tsc=reliable no_timer_check cryptomgr.notests'
+  const { memoryMiB = 512, cpus = 1, kernelArgs = '', reboots = false, machine = x64 } = options
+  const append = `${machine.kernelArgs} loglevel=4 panic=-1 printk.devkmsg=on cryptomgr.notests`
   return [
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-cpu', 'max'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', ...machine.computer],
     // Not KVM even where it exists: a nested one that half works fails differently on each machine.
     ...['-accel', 'tcg', '-smp', String(cpus)],
     ...['-m', `${memoryMiB}M`, '-object', `memory-backend-memfd,id=ram,size=${memoryMiB}M,share=on`],
@@ -296,7 +302,7 @@ function qemuArguments(
     ...(terminal
       ? ['-mon', 'script']
       : ['-chardev', 'socket,id=monitor,fd=5', '-mon', 'monitor,mode=control']),
-    ...['-serial', 'chardev:console', '-serial', 'chardev:script'],
+    ...machine.serialLines,
     ...(reboots ? [] : ['-no-reboot']),
     ...options.shares.flatMap(({ socketPath, tag, queueSize = 1024 }, index) => [
       ...['-chardev', `socket,id=share${index},path=${socketPath.replaceAll(',', ',,')}`],

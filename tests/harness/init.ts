@@ -1,8 +1,8 @@
-// The guest's /init. Two serial lines lead to the host: the kernel's console on ttyS0, and ttyS1, which belongs to the
-// script alone. What /init itself has to say goes through the kernel log, whose lines nothing can interleave:
+// The guest's /init. Two serial lines lead to the host: the kernel's console, and $SCRIPT_LINE, which belongs to the script
+// alone. What /init itself has to say goes through the kernel log, whose lines nothing can interleave:
 //   ovfs-guest: boot          user space runs
 //   ovfs-guest: fail TEXT     something before the script went wrong
-//   ovfs-guest: call TEXT     the script asks the host to do something (`host TEXT`) and waits for a line on ttyS1
+//   ovfs-guest: call TEXT     the script asks the host to do something (`host TEXT`) and waits for a line on $SCRIPT_LINE
 //   ovfs-guest: exit N        the script's exit status
 
 /** Prefix of every line in the kernel log that is meant for the host. */
@@ -22,7 +22,7 @@ say boot
 for module in /modules/*; do
   insmod "$module" || fail "insmod $module"
 done
-stty -F /dev/ttyS1 raw -echo
+stty -F /dev/$SCRIPT_LINE raw -echo
 while read -r tag point; do
   mkdir -p "$point"
   mount -t virtiofs "$tag" "$point" 2>/tmp/mount || fail "mount $tag: $(cat /tmp/mount)"
@@ -30,16 +30,16 @@ done </guest/shares
 cat >/bin/host <<'HOST'
 #!/bin/sh
 echo "<1>${SAYS}call $*" >/dev/kmsg
-read -r answer </dev/ttyS1
+read -r answer </dev/$SCRIPT_LINE
 [ "$answer" = ok ] || { echo "host $*: $answer" >&2; exit 1; }
 HOST
 chmod +x /bin/host
 if [ -e /guest/shell ]; then
   export PS1='guest:\\w# ' ENV=/guest/welcome
   # The window's size is forgotten when the line is closed, so it is set on the line that the shell gets.
-  { stty sane -onlcr $(cat /guest/shell); setsid -c /bin/sh; } <>/dev/ttyS1 >&0 2>&1
+  { stty sane -onlcr $(cat /guest/shell); setsid -c /bin/sh; } <>/dev/$SCRIPT_LINE >&0 2>&1
 else
-  sh /guest/script </dev/null >/dev/ttyS1 2>&1
+  sh /guest/script </dev/null >/dev/$SCRIPT_LINE 2>&1
 fi
 status=$?
 cd /

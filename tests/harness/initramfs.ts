@@ -1,6 +1,6 @@
 // The guest's user space: busybox, the kernel modules that a virtio-fs mount needs, and /init. The base is the same for
 // every boot and cached by its content; what a boot adds (its script, its shares) is a second archive behind it.
-// Assumes that scripts/prepare.mjs has unpacked kernel and busybox into .cache/guest.
+// Assumes that scripts/prepare.mjs has unpacked kernel and busybox into a folder of .cache.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,6 +9,7 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type CpioEntry, cpioArchive } from './cpio.ts'
 import { INIT } from './init.ts'
+import { type Machine, x64 } from './machine.ts'
 
 /** The repository, wherever this module runs from: the source, or its compiled form below tests/dist. */
 export const repository = findRepository()
@@ -24,8 +25,8 @@ export interface GuestFiles {
 }
 
 /** Where the guest's parts are, or undefined when they have not been unpacked. */
-export function guestFiles(): GuestFiles | undefined {
-  const dir = join(cache, 'guest')
+export function guestFiles(machine: Machine = x64): GuestFiles | undefined {
+  const dir = join(cache, machine.folder)
   if (!existsSync(join(dir, 'guest.json'))) return undefined
   const parts = JSON.parse(readFileSync(join(dir, 'guest.json'), 'utf8')) as GuestFiles
   return {
@@ -50,8 +51,15 @@ export function baseInitramfs(files: GuestFiles, moreModules: readonly string[] 
   return archive
 }
 
+/** A busybox that runs here. That of another processor has the same applets: it comes from the same source package. */
+function hostBusybox(): string {
+  const files = guestFiles()
+  if (files === undefined) throw new Error('.cache/guest has not been unpacked')
+  return files.busybox
+}
+
 function program(busybox: string): CpioEntry[] {
-  const { stdout } = spawnSync(busybox, ['--list'], { encoding: 'utf8' })
+  const { stdout } = spawnSync(hostBusybox(), ['--list'], { encoding: 'utf8' })
   const applets = stdout.split('\n').filter(name => name !== '' && name !== 'busybox')
   return [
     { path: 'init', kind: 'file', mode: 0o755, data: Buffer.from(INIT) },
@@ -76,7 +84,7 @@ function modules(files: GuestFiles, wanted: readonly string[]): CpioEntry[] {
   const load = (name: string): void => {
     const path = found.get(name)
     if (path === undefined || loaded.has(name)) return
-    const code = path.endsWith('.xz') ? unpackXz(files.busybox, path) : readFileSync(path)
+    const code = path.endsWith('.xz') ? unpackXz(path) : readFileSync(path)
     for (const needed of dependencies(code)) load(needed)
     loaded.set(name, code)
   }
@@ -98,8 +106,8 @@ function dependencies(code: Buffer): string[] {
     .map(name => name.replaceAll('-', '_'))
 }
 
-function unpackXz(busybox: string, path: string): Buffer {
-  const done = spawnSync(busybox, ['xz', '-dc', path], { maxBuffer: 1 << 28 })
+function unpackXz(path: string): Buffer {
+  const done = spawnSync(hostBusybox(), ['xz', '-dc', path], { maxBuffer: 1 << 28 })
   if (done.status !== 0) throw new Error(`cannot unpack ${path}: ${done.stderr}`)
   return done.stdout
 }
