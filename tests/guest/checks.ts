@@ -107,6 +107,23 @@ export const CHECKS: Readonly<Record<string, { title: string; script: string }>>
       rm /tmp/expected
     `,
   },
+  flags: {
+    title: 'O_DIRECT, O_DIRECTORY and O_APPEND mean the same whatever their numbers are on the processor',
+    script: `
+      dd if=/dev/urandom of=/tmp/expected bs=4096 count=64
+      dd if=/tmp/expected of=file bs=4096 oflag=direct
+      dd if=/tmp/expected of=file bs=4096 oflag=direct,append conv=notrunc
+      dd if=file of=/tmp/read bs=4096 iflag=direct
+      cat /tmp/expected /tmp/expected | cmp - /tmp/read
+      host same $check/file $(md5 /tmp/read)
+      mkdir directory
+      [ -z "$(ls -A directory)" ]
+      ln -s directory link
+      refused 'Not a directory' rmdir link
+      [ "$(find . | sort | tr '\\n' ' ')" = '. ./directory ./file ./link ' ]
+      rm /tmp/expected /tmp/read
+    `,
+  },
   append: {
     title: 'appending adds at the end, also to a file that was closed and to one that another wrote',
     script: `

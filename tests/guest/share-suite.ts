@@ -2,14 +2,19 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Guest, type GuestResult, missingForGuest } from '../harness/guest.ts'
+import { type Machine, x64 } from '../harness/machine.ts'
 import { CHECKS, PRELUDE } from './checks.ts'
 import { hostCalls } from './host-calls.ts'
 import type { Served, Storage } from './storage.ts'
 
-export function shareSuite({ name, missing, serve, longestName = 255 }: Storage): void {
-  const lacks = missingForGuest() ?? missing()
+export function shareSuite(
+  { name, missing, serve, longestName = 255 }: Storage,
+  machine: Machine = x64,
+): void {
+  const lacks = missingForGuest(machine) ?? missing()
+  const kind = machine === x64 ? 'a guest' : `an ${machine.name} guest`
   describe.skipIf(lacks !== undefined)(
-    `a guest on ${name}${lacks === undefined ? '' : `: needs ${lacks}`}`,
+    `${kind} on ${name}${lacks === undefined ? '' : `: needs ${lacks}`}`,
     () => {
       let served: Served
       let guest: Guest
@@ -18,6 +23,7 @@ export function shareSuite({ name, missing, serve, longestName = 255 }: Storage)
       beforeAll(async () => {
         served = await serve()
         guest = await Guest.start({
+          machine,
           shares: [{ socketPath: served.socketPath, tag: 'ovfs' }],
           script: `longest=${longestName}\n${SCRIPT}`,
           onCall: hostCalls(served.host),
