@@ -1,10 +1,11 @@
-// Makes a fresh machine ready: node_modules; for a guest QEMU, kernel and busybox; for the tests also storage servers and the
-// disk of a Debian guest. Assumes only Node with npm. `node scripts/prepare.mjs [--guest] [--tests]` does just that; the
+// Makes a fresh machine ready: node_modules; for a guest QEMU, kernel and busybox; for the tests also storage servers, the
+// disk of a Debian guest, and arm64. Assumes only Node with npm. `node scripts/prepare.mjs [--guest] [--tests]` does just that; the
 // other scripts import it.
 
 import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
-import { ensureGuest, ensureTestPrograms } from './debian.mjs'
+import { ensureArm64 } from './arm64.mjs'
+import { ensureArm64Guest, ensureGuest, ensureTestPrograms } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
 import { ensureMigrationQemu, ensureRustVirtiofsd } from './newer-debian.mjs'
 import { end, Missing, note } from './step.mjs'
@@ -17,10 +18,12 @@ export function prepare({ guest = false, tests = false }) {
   if (tests) {
     ensureTestPrograms()
     ensureGuestImage()
+    ensureOrNote(ensureArm64Guest)
     ensureOrNote(ensureMigrationQemu)
     ensureOrNote(ensureRustVirtiofsd)
   }
   ensureInstalled()
+  if (tests) ensureOrNote(ensureArm64)
 }
 
 /** For what single tests need: these name it when they are skipped. */

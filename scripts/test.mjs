@@ -3,7 +3,7 @@
 // In CI (CI=true) a skipped test is a failure: it is something that was not shown.
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepare } from './prepare.mjs'
 import { end, note, root } from './step.mjs'
@@ -20,6 +20,13 @@ try {
 check('lint', 'biome', ['check', '.'])
 check('types', 'tsc', ['-b'])
 runTests()
+if (existsSync(join(root, '.cache', 'arm64', 'arm64.json'))) {
+  note('the tests that the processor makes a difference to, on arm64')
+  runTests('--config=vitest.arm64.config.ts')
+} else {
+  note('skipped: the tests on arm64, which need an arm64 user space')
+  count.skipped++
+}
 if (inCi) count.failed += count.skipped
 const skipped = count.skipped === 0 ? '' : `, ${count.skipped} skipped${inCi ? ' (a failure in CI)' : ''}`
 console.log(`${count.passed} passed, ${count.failed} failed${skipped}`)
@@ -31,11 +38,12 @@ function check(name, program, args) {
   count[ok ? 'passed' : 'failed']++
 }
 
-function runTests() {
+function runTests(...options) {
   mkdirSync(join(root, '.cache'), { recursive: true })
   rmSync(report, { force: true })
   const status = tool('vitest', [
     'run',
+    ...options,
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,

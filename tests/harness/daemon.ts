@@ -29,16 +29,21 @@ export interface Daemon {
 }
 
 export interface OvfsOptions {
+  /** The Node that runs it; default this one. */
+  node?: string
   args?: readonly string[]
   env?: Readonly<Record<string, string>>
 }
 
 /** Serves `uri`; resolves when a guest can connect. Rejects with what the daemon said if it refuses to start. */
-export async function startOvfs(uri: string, { args = [], env = {} }: OvfsOptions = {}): Promise<Daemon> {
+export async function startOvfs(
+  uri: string,
+  { node = process.execPath, args = [], env = {} }: OvfsOptions = {},
+): Promise<Daemon> {
   const dir = await mkdtemp(join(tmpdir(), 'ovfs-daemon-'))
   const socketPath = join(dir, 'socket')
   const child = ownProcess(
-    spawn(process.execPath, [PROGRAM, 'serve', uri, '--socket', socketPath, ...args], {
+    spawn(node, [PROGRAM, 'serve', uri, '--socket', socketPath, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...env },
     }),
