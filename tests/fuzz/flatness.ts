@@ -52,6 +52,14 @@ export function summary(looks: readonly Look[]): string {
   return `${parts.join(', ')} over ${late.messages - early.messages} messages`
 }
 
+/** What a run held at each tenth of it, as lines. */
+export function course(looks: readonly Look[]): string[] {
+  return Array.from({ length: 11 }, (_, tenth) => {
+    const { messages, descriptors, heap, rss } = looks[Math.round((tenth * (looks.length - 1)) / 10)]!
+    return `${messages} messages: descriptors ${descriptors}, heap ${mebibytes(heap)} MiB, rss ${mebibytes(rss)} MiB`
+  })
+}
+
 export function mebibytes(bytes: number): string {
   return (bytes / (1 << 20)).toFixed(1)
 }

@@ -2,7 +2,7 @@
 // Attacks one level, or all in turn. `--seed N --cases 1` repeats the case that a failure names.
 
 import { parseArgs } from 'node:util'
-import { summary } from './flatness.ts'
+import { course, summary } from './flatness.ts'
 import { attack, LEVELS, type LevelName } from './levels.ts'
 
 const { values } = parseArgs({
@@ -25,5 +25,7 @@ for (const level of LEVELS.filter(name => values.level === undefined || name ===
         : { cases: Number(values.cases) },
   })
   console.log(`${cases} cases, ${messages} messages`)
-  if (values.cases === undefined) console.log(`after the warm-up: ${summary(looks)}`)
+  if (looks.length < 11) continue
+  for (const line of course(looks)) console.log(line)
+  console.log(`after the warm-up: ${summary(looks)}`)
 }

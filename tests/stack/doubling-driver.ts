@@ -63,7 +63,7 @@ export class DoublingDriver {
 
   /** Asks for up to eleven numbers, as far as there is room. */
   askSome(): void {
-    for (let i = Math.floor(Math.random() * 12); i > 0; i--) this.#ask()
+    for (let i = Math.floor(Math.random() * 12); i > 0; i--) this.ask()
   }
 
   /** Asks again and again for a while, at least until one more is answered. */
@@ -82,10 +82,11 @@ export class DoublingDriver {
     expect(this.answered).toBe(this.#next - 1)
   }
 
-  #ask(): void {
+  /** @param number one that no test waits for, or the next in the row */
+  ask(number?: number): void {
     const slot = this.#freeSlots.shift()
     if (slot === undefined) return
-    const number = this.#next++
+    number ??= this.#next++
     this.#numbers[2 * slot] = number
     this.#numbers[2 * slot + 1] = -1
     const at = DATA_AT + 16 * slot

@@ -13,6 +13,7 @@ import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { offeredProtocolFeatures } from './offered-features.ts'
 import type { ReceivedFds } from './received-fds.ts'
+import { closeFd } from './sys/libc.ts'
 import type { FdName, InheritedFds, SavedState } from './takeover/saved-session.ts'
 import type { SessionKeeper } from './takeover/session-keeper.ts'
 import { Vring } from './vring.ts'
@@ -89,8 +90,15 @@ export class BackendState {
   /**
    * What a predecessor had, into a device that is as new. Throws if it cannot be had again. A state transfer under way is not
    * among it: its pipe has broken, and CHECK_DEVICE_STATE says so.
+   * @returns resolves when the buffers are returned that were in flight
    */
-  restore(saved: SavedState, fds: InheritedFds): void {
+  restore(saved: SavedState, fds: InheritedFds): Promise<unknown> {
+    if (saved.rings.length !== this.rings.length || saved.log.usedRings.length !== this.rings.length) {
+      throw new VhostUserError(
+        'TAKEOVER',
+        `a session of ${saved.rings.length} rings, not ${this.rings.length}`,
+      )
+    }
     this.#owned = saved.owned
     this.#features = BigInt(saved.features)
     this.#protocolFeatures = BigInt(saved.protocolFeatures)
@@ -100,8 +108,11 @@ export class BackendState {
     this.#log.restore(saved.log, fds)
     if (saved.channel !== undefined) this.#openChannel(fds.take(saved.channel), true)
     if (saved.inflight) this.#useInflight(saved.inflight, fds.peek(saved.inflight.fd))
-    const states = saved.rings.values()
-    this.#forEachRing(ring => ring.restore(states.next().value!, fds))
+    const earlier: (void | Promise<void>)[] = []
+    this.#forEachRing(ring => {
+      earlier.push(ring.restore(saved.rings[ring.index]!, fds))
+    })
+    return Promise.all(earlier)
   }
 
   /** Lets go of everything without a word to the device but that its memory goes: a successor goes on. The rings are drained. */
@@ -161,14 +172,20 @@ export class BackendState {
 
   /** @param inherited answers to a predecessor may still come */
   #openChannel(fd: number, inherited: boolean): void {
-    this.#channelName = this.#keeper?.kept.nameOf(fd)
-    this.#channel = new BackendChannel(fd, {
+    const options = {
       needsReply: this.isNegotiated('REPLY_ACK'),
       inherited,
       // Ring states: while all rings are stopped nothing is sent. The driver reads the space anew when it starts them.
       mayNotSend: () => !this.rings.some(ring => ring.running),
-      failed: error => this.#report(error),
-    })
+      failed: (error: VhostUserError) => this.#report(error),
+    }
+    try {
+      this.#channel = new BackendChannel(fd, options)
+    } catch (error) {
+      closeFd(fd)
+      throw error
+    }
+    this.#channelName = this.#keeper?.kept.nameOf(fd)
     this.device.connectFrontend?.(this.#channel)
   }
 

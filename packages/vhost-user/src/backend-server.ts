@@ -15,7 +15,7 @@ import {
   listenSocket,
 } from './sys/unix-socket.ts'
 import { DEFAULT_PREFIX, type FdStore } from './takeover/fd-store.ts'
-import { SessionKeeper, type SessionKeeperOptions } from './takeover/session-keeper.ts'
+import { SessionKeeper, type SessionKeeperOptions, type Takeover } from './takeover/session-keeper.ts'
 
 export interface BackendServerOptions {
   readonly device: VhostUserDevice
@@ -169,19 +169,33 @@ export class BackendServer {
     this.#options.onConnect?.()
   }
 
-  /** Goes on with the session that the last process has left, if it has. */
+  /**
+   * Goes on with the session that the last process has left, if it has. Whatever is wrong with it, this server goes on: a process
+   * that failed here would find the same when it is started again.
+   */
   #takeOver(): void {
     if (!this.#keeping) return
     const { onError, onTakeOver } = this.#options
+    let found: Takeover | undefined
     try {
-      const found = SessionKeeper.takeOver(this.#keeping)
+      found = SessionKeeper.takeOver(this.#keeping)
       if (!found) return
       this.#session = this.#begin(found)
       onTakeOver?.()
-    } catch (error) {
-      if (!(error instanceof VhostUserError)) throw error
-      onError(error)
+    } catch (cause) {
+      if (found) this.#abandon(found)
+      const isTold = cause instanceof VhostUserError && cause.code === 'TAKEOVER'
+      const message = 'the session of the last process cannot be had again'
+      onError(isTold ? cause : new VhostUserError('TAKEOVER', message, { cause }))
     }
+  }
+
+  /** Nothing of it has begun. */
+  #abandon({ keeper, fd }: Takeover): void {
+    closeFd(fd)
+    // Never rejects.
+    void keeper.forget()
+    keeper.leave()
   }
 
   #begin(session: Pick<BackendSessionOptions, 'fd' | 'keeper' | 'saved'>): BackendSession {

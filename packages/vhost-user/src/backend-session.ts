@@ -73,8 +73,8 @@ export class BackendSession {
     this.#connection = connection
     if (!saved) return
     try {
-      this.#state.restore(saved, keeper.kept)
-      connection.takeOver()
+      const returned = this.#state.restore(saved, keeper.kept)
+      keeper.tookOver(Promise.all([returned, connection.takeOver()]))
     } catch (cause) {
       over(new VhostUserError('TAKEOVER', 'the session of the last process cannot be had again', { cause }))
     }

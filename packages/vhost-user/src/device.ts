@@ -96,8 +96,11 @@ export interface VhostUserDevice {
    * The ring may be used from now on. `notify` tells the driver that there are used buffers (one system call). `fail` says
    * that the ring is broken beyond use: it is kicked no more until it is started again, and the front-end is told. Throws if
    * the addresses are not in guest memory.
+   *
+   * For a ring that goes on, a promise may be returned that resolves when the buffers are returned that were in flight. A process
+   * that ends before is taken for one that they have ended.
    */
-  startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void
+  startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void | Promise<void>
   /**
    * Take the ring's available buffers: now, and at no other time, because a ring may be disabled between two kicks and then
    * keeps its buffers. True if some are left for another turn; the session kicks again, once the event loop went round.

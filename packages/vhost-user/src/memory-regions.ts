@@ -127,7 +127,11 @@ export class MemoryRegions {
 
   /** What a predecessor had mapped. */
   restore(regions: readonly SavedRegion[], fds: InheritedFds): void {
-    for (const { fd, ...description } of regions) this.#admit(this.#map(description, fds.peek(fd)))
+    for (const { fd, ...description } of regions) {
+      requireSane(description)
+      requireNoOverlap(description, this.#entries)
+      this.#admit(this.#map(description, fds.peek(fd)))
+    }
   }
 
   /** Lets go of all regions without a reset of the device. */

@@ -226,24 +226,36 @@ export class Vring {
     }
   }
 
-  /** As a predecessor had it; a ring that ran goes on. Throws DEVICE if the device does not run it. */
+  /**
+   * As a predecessor had it; a ring that ran goes on. Throws BAD_RING if none can have been so, DEVICE if the device does not run
+   * it.
+   * @returns resolves when what the predecessor had taken is returned
+   */
   restore(
     { size, base, addresses, started, enabled, running, kick, call, err }: SavedRing,
     fds: InheritedFds,
-  ): void {
-    this.#size = size
-    this.#base = base
-    this.#addresses = addresses
+  ): void | Promise<void> {
+    if (size !== 0) this.setSize(size)
+    this.setBase(base)
+    if (addresses) this.setAddresses(addresses)
+    if (running && (size === 0 || !addresses)) throw this.#bad('it ran without a size or addresses')
     this.#started = started
     this.#enabled = enabled
-    if (kick !== undefined) this.#kickFd = fds.take(kick)
-    if (call !== undefined) this.#callFd = fds.take(call)
-    if (err !== undefined) this.#errFd = fds.take(err)
+    // The front-end, which has the same open files, may have changed them since.
+    const take = (name: string | undefined, check: (fd: number) => void) => {
+      const fd = name === undefined ? undefined : fds.take(name)
+      accept(fd, check)
+      return fd ?? NO_FD
+    }
+    this.#kickFd = take(kick, requirePollable)
+    this.#callFd = take(call, setNonBlocking)
+    this.#errFd = take(err, setNonBlocking)
     if (!running) return
-    this.#start(undefined)
+    const earlier = this.#start(undefined)
     if (started && enabled) this.#resume()
     // The predecessor may have ended between publishing and notifying.
     this.#notify()
+    return earlier
   }
 
   #update(): void {
@@ -252,8 +264,11 @@ export class Vring {
     this.#resume()
   }
 
-  /** @param base undefined if the ring goes on where it stood */
-  #start(base: number | undefined): void {
+  /**
+   * @param base undefined if the ring goes on where it stood
+   * @returns resolves when what was in flight then is returned
+   */
+  #start(base: number | undefined): void | Promise<void> {
     const { index } = this
     const inflight = this.#inflight?.record(index, this.#size) ?? this.#ownInflight?.record(index, this.#size)
     const ring = {
@@ -262,8 +277,9 @@ export class Vring {
       ...(inflight && { inflight }),
     }
     const notify = () => this.#notify()
+    let earlier: void | Promise<void>
     try {
-      this.#device.startRing(ring, notify, cause => this.#fail(cause))
+      earlier = this.#device.startRing(ring, notify, cause => this.#fail(cause))
     } catch (cause) {
       this.#refused = true
       this.#signalError()
@@ -271,6 +287,7 @@ export class Vring {
     }
     this.#refused = false
     this.#running = true
+    return earlier
   }
 
   /** Buffers may be there already, with their kick sent long ago: looks once, then waits for kicks. */

@@ -1,5 +1,6 @@
 // The configuration space, and the channel on which the device says that it has changed.
 
+import { closeSync, openSync } from 'node:fs'
 import { expect, onTestFinished, test } from 'vitest'
 import { Connection } from '../src/connection.ts'
 import type { FrontendChannel } from '../src/device.ts'
@@ -139,4 +140,17 @@ test('a front-end that answers what was not asked loses the channel, not the ses
   await rejected
   expect(errors.map(({ code }) => code)).toEqual(['BAD_REPLY'])
   expect(await session.readConfig(0, 1)).toHaveLength(1)
+})
+
+test('a channel of another kind is refused each time, and nothing of it is left', async () => {
+  const { session, errors } = await configurable()
+  const file = openSync('/dev/null', 'r+')
+  onTestFinished(() => closeSync(file))
+  const before = openDescriptors()
+  for (let i = 0; i < 3; i++) {
+    const asked = session.request('SET_BACKEND_REQ_FD', undefined, [file])
+    await expect(asked).rejects.toMatchObject({ code: 'REFUSED' })
+  }
+  expect(errors.map(({ code }) => code)).toEqual(Array(3).fill('BAD_DESCRIPTORS'))
+  expect(openDescriptors()).toBe(before)
 })

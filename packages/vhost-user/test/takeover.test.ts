@@ -1,11 +1,8 @@
 // A session that outlives the process that serves it: a server leaves or dies, and the next one goes on from what is in the store.
 
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { BackendServer, type BackendServerOptions } from '../src/backend-server.ts'
-import type { DirtyLogArea } from '../src/device.ts'
-import type { VhostUserError } from '../src/errors.ts'
 import { FrontendLog } from '../src/frontend-log.ts'
-import { FrontendSession, type HandshakeOptions } from '../src/frontend-session.ts'
+import { FrontendSession } from '../src/frontend-session.ts'
 import { FLAG_REPLY, FLAG_VERSION, FRONTEND_REQUESTS } from '../src/messages.ts'
 import { Header, u64Payload } from '../src/payloads.ts'
 import { closeFd, NativeBuffer } from '../src/sys/libc.ts'
@@ -13,71 +10,9 @@ import { sendFromFile, setPeekPosition, setSendPosition } from '../src/sys/strea
 import { discard, peek } from '../src/sys/unix-socket.ts'
 import { InProcessFdStore } from '../src/takeover/in-process-store.ts'
 import { SessionRecord } from '../src/takeover/session-record.ts'
-import { guestMappings, guestMemory, openDescriptors, RING, temporaryFolder, until } from './peers.ts'
+import { live, scene, succeed } from './lives.ts'
+import { guestMappings, guestMemory, openDescriptors, RING, until } from './peers.ts'
 import { RecordingDevice } from './recording-device.ts'
-
-class KeepingDevice extends RecordingDevice {
-  area: DirtyLogArea | undefined
-
-  inflightBytes(size: number): number {
-    return 64 + 16 * size
-  }
-
-  setLog(area: DirtyLogArea | undefined): void {
-    this.area = area
-  }
-}
-
-interface Life {
-  readonly device: KeepingDevice
-  readonly server: BackendServer
-  readonly errors: VhostUserError[]
-  readonly takeovers: string[]
-  readonly disconnects: unknown[]
-}
-
-function live(path: string, store: InProcessFdStore, options: Partial<BackendServerOptions> = {}): Life {
-  const device = new KeepingDevice()
-  const errors: VhostUserError[] = []
-  const takeovers: string[] = []
-  const disconnects: unknown[] = []
-  const server = new BackendServer({
-    path,
-    device,
-    store,
-    onError: error => errors.push(error),
-    onTakeOver: () => takeovers.push('taken over'),
-    onDisconnect: error => disconnects.push(error),
-    ...options,
-  })
-  onTestFinished(() => server.close())
-  return { device, server, errors, takeovers, disconnects }
-}
-
-interface Scene {
-  readonly path: string
-  readonly store: InProcessFdStore
-  readonly first: Life
-  readonly session: FrontendSession
-}
-
-/** A front-end that has shaken hands with a server whose sessions are kept. */
-async function scene(limit?: number, options: HandshakeOptions = {}): Promise<Scene> {
-  const path = `${temporaryFolder()}/socket`
-  const store = new InProcessFdStore(limit)
-  onTestFinished(() => store.close())
-  const first = live(path, store)
-  const session = FrontendSession.connect(path)
-  onTestFinished(() => session.close())
-  await session.handshake(options)
-  return { path, store, first, session }
-}
-
-function succeed(store: InProcessFdStore): InProcessFdStore {
-  const next = store.succeed()
-  onTestFinished(() => next.close())
-  return next
-}
 
 describe('the next server', () => {
   test('goes on where the last one left, and the front-end does not notice', async () => {

@@ -79,7 +79,7 @@ export class VirtioDevice implements VhostUserDevice {
     if (releases.length > 0) return Promise.all(releases).then(() => undefined)
   }
 
-  startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void {
+  startRing(ring: RingConfig, notify: () => void, fail: (error: unknown) => void): void | Promise<void> {
     const queue = new DeviceQueue(this.#memory, {
       ...ring,
       eventIdx: (this.#driverFeatures & EVENT_IDX) !== 0n,
@@ -90,7 +90,9 @@ export class VirtioDevice implements VhostUserDevice {
     queue.setLog(this.#log, this.#logArea?.usedRings[ring.index])
     this.#queues[ring.index] = queue
     // What a predecessor had taken, and nothing more: the ring may be disabled.
-    if (ring.base === undefined) queue.drain(this.#handlers[ring.index]!, 0)
+    if (ring.base !== undefined) return
+    queue.drain(this.#handlers[ring.index]!, 0)
+    return queue.returned()
   }
 
   inflightBytes(size: number): number {

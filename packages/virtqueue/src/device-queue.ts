@@ -257,6 +257,12 @@ export class DeviceQueue implements ChainOwner {
     return this.#releases.after(chains)
   }
 
+  /** Resolves when the chains that are in flight now have been completed, or never will be. */
+  returned(): Promise<void> {
+    const chains = new Set(this.#chains.filter(chain => chain?.inFlight) as Chain[])
+    return chains.size === 0 ? Promise.resolve() : this.#releases.after(chains)
+  }
+
   /** Called by Chain.complete only. */
   retire(chain: Chain, written: number): void {
     if (!chain.inFlight) {

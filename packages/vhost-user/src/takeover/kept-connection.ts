@@ -46,6 +46,7 @@ export class KeptConnection {
   #rest: NodeJS.Timeout | undefined
   #suspended = false
   #closed = false
+  #committed: (() => void) | undefined
 
   /** Owns the socket from now on. Reads nothing before the session has begun to be kept. */
   constructor(fd: number, keeper: SessionKeeper, handlers: MessageHandlers) {
@@ -75,11 +76,21 @@ export class KeptConnection {
     return this.#closed || peerHasClosed(this.#fd)
   }
 
-  /** Finishes what a predecessor had put on record and not come to. To be called first. */
-  takeOver(): void {
-    if (!this.#keeper.record.unfinished) return
-    this.#discard(peekPosition(this.#fd))
-    this.#sendRest()
+  /**
+   * Finishes what a predecessor had put on record and not come to. To be called first. Resolves when the message is dealt with that
+   * is in the socket, if there is one.
+   */
+  takeOver(): Promise<void> {
+    if (this.#keeper.record.unfinished) {
+      this.#discard(peekPosition(this.#fd))
+      this.#sendRest()
+    }
+    // Where the predecessor's last peek ended is not where a message begins.
+    setPeekPosition(this.#fd, 0)
+    if (peek(this.#fd, this.#message, 0, 1) === undefined) return Promise.resolve()
+    return new Promise(resolve => {
+      this.#committed = resolve
+    })
   }
 
   /** The answer to the message at work, sent once what the message did is on record. The descriptors are lent. */
@@ -227,6 +238,7 @@ export class KeptConnection {
     record.enforce()
     this.#discard(total)
     this.#sendRest()
+    this.#committed?.()
   }
 
   #discard(length: number): void {
@@ -240,7 +252,9 @@ export class KeptConnection {
     const end = answerAt + answer
     try {
       for (let at = sendPosition(recordFd); at < end; at = sendPosition(recordFd)) {
-        this.#stuck = sendFromFile(this.#fd, recordFd, end - at) === undefined
+        const sent = sendFromFile(this.#fd, recordFd, end - at)
+        if (sent === 0) throw new VhostUserError('TAKEOVER', `the record of a session ends before its answer`)
+        this.#stuck = sent === undefined
         if (this.#stuck) break
       }
     } catch (error) {

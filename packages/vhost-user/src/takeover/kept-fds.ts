@@ -12,6 +12,8 @@ export class KeptFds implements FdNames, InheritedFds {
   readonly #prefix: string
   /** Names by the identity of the open file. */
   readonly #stored = new Map<string, string>()
+  /** Names in the store whose file is there under another name too, or is of no known kind. */
+  readonly #others = new Set<string>()
   /** Names by descriptor, as long as its owner holds it. */
   readonly #names = new Map<number, string>()
   /** What a predecessor left, until the session has been made anew from it. */
@@ -28,7 +30,9 @@ export class KeptFds implements FdNames, InheritedFds {
       this.#inherited.set(name, fd)
       // Whoever is lent this one may ask for its name.
       this.#names.set(fd, name)
-      this.#stored.set(openFileIdentity(fd) ?? name, name)
+      const identity = openFileIdentity(fd) ?? name
+      if (this.#stored.has(identity)) this.#others.add(name)
+      else this.#stored.set(identity, name)
       const number = Number.parseInt(name.slice(prefix.length), 10)
       if (number >= this.#next) this.#next = number + 1
     }
@@ -78,13 +82,18 @@ export class KeptFds implements FdNames, InheritedFds {
 
   /** All that is needed of a predecessor has been taken over. */
   settle(): void {
-    for (const fd of this.#inherited.values()) closeFd(fd)
+    for (const fd of this.#inherited.values()) {
+      // The number is free for another file.
+      this.#names.delete(fd)
+      closeFd(fd)
+    }
     this.#inherited.clear()
   }
 
   /** Nothing but these is needed any more: the rest is removed from the store. */
   async retain(names: ReadonlySet<string>): Promise<void> {
-    const gone: string[] = []
+    const gone = [...this.#others].filter(name => !names.has(name))
+    for (const name of gone) this.#others.delete(name)
     for (const [identity, name] of this.#stored) {
       if (names.has(name)) continue
       this.#stored.delete(identity)

@@ -8,19 +8,16 @@ import { InflightRegion } from '../inflight-region.ts'
 import { frontendRequestName } from '../messages.ts'
 import { closeFd } from '../sys/libc.ts'
 import { createMemFd } from '../sys/memfd.ts'
-import { shutdownSocket } from '../sys/stream-position.ts'
 import type { FdStore } from './fd-store.ts'
+import { CONNECTION, disconnectAll, findSession, RECORD, RING_RECORDS } from './found-session.ts'
 import { KeptFds } from './kept-fds.ts'
 import { type FdName, namesIn, type SavedSession, type SavedState } from './saved-session.ts'
 import { SessionRecord } from './session-record.ts'
 
 const MAX_RING_SIZE = 32768
 const NO_ANSWER = new Uint8Array(0)
-
-/** What the descriptors of every session are, at the end of their names. */
-const RECORD = 'record'
-const RING_RECORDS = 'rings'
-const CONNECTION = 'connection'
+/** A process that has lived so many milliseconds is none that the session has ended. */
+const PROVEN_AFTER = 60_000
 
 export interface SessionKeeperOptions {
   readonly store: FdStore
@@ -54,6 +51,8 @@ export class SessionKeeper {
   /** The names that the record speaks of. */
   #recorded: ReadonlySet<FdName> = new Set()
   #lost = false
+  /** Runs while it is not known whether the session ends this process. */
+  #unproven: NodeJS.Timeout | undefined
 
   private constructor(options: SessionKeeperOptions, kept: KeptFds, recordFd: number, ringsFd: number) {
     this.kept = kept
@@ -61,7 +60,12 @@ export class SessionKeeper {
     this.#ringsFd = ringsFd
     this.#report = options.report
     this.record = new SessionRecord(recordFd)
-    this.ringRecords = mapRingRecords(options.device, ringsFd)
+    try {
+      this.ringRecords = mapRingRecords(options.device, ringsFd)
+    } catch (error) {
+      this.record.unmap()
+      throw error
+    }
   }
 
   /** For a new session. Nothing is stored before `begin`. */
@@ -73,23 +77,49 @@ export class SessionKeeper {
 
   /**
    * For the session that a predecessor has left in the store; undefined if there is none. Throws TAKEOVER if there is one and
-   * it is not whole: its front-end is disconnected then, and nothing of it stays.
+   * it is not whole or has ended too many processes: its front-end is disconnected then, and nothing of it stays.
    */
   static takeOver(options: SessionKeeperOptions): Takeover | undefined {
     const kept = new KeptFds(options.store, options.prefix)
     if (kept.inherited.size === 0) return undefined
+    const taken: number[] = []
+    const take = (name: FdName) => {
+      taken.push(kept.take(name))
+      return taken.at(-1)!
+    }
     try {
       const { session, recordName } = findSession(kept)
-      const keeper = new SessionKeeper(options, kept, kept.take(recordName), kept.take(session.ringRecords))
+      const [recordFd, ringsFd, fd] = [recordName, session.ringRecords, session.connection].map(take)
+      const keeper = new SessionKeeper(options, kept, recordFd!, ringsFd!)
       keeper.#connection = session.connection
       keeper.#recorded = new Set([recordName, ...session.fds])
-      return { keeper, fd: kept.take(session.connection), saved: session.state }
+      return { keeper, fd: fd!, saved: session.state }
     } catch (error) {
-      for (const [name, fd] of kept.inherited) if (name.endsWith(CONNECTION)) shutdownSocket(fd)
+      for (const fd of taken) closeFd(fd)
+      disconnectAll(kept)
       kept.settle()
       kept.retain(new Set()).catch(options.report)
       throw error
     }
+  }
+
+  /**
+   * All that is needed of the predecessor has been taken. The session has not ended this process, and is not to be given up, once
+   * what was found of it is done, or after a while: a request may wait for its answer as long as it likes.
+   */
+  tookOver(done: Promise<unknown>): void {
+    this.kept.settle()
+    void this.removeUnrecorded()
+    this.#unproven = setTimeout(() => this.#proven(), PROVEN_AFTER)
+    this.#unproven.unref()
+    void done.then(() => this.#proven())
+  }
+
+  #proven(): void {
+    if (this.#unproven === undefined) return
+    clearTimeout(this.#unproven)
+    this.#unproven = undefined
+    this.record.takeovers = 0
   }
 
   /** Whether the session ends with this process. */
@@ -142,6 +172,7 @@ export class SessionKeeper {
 
   /** Lets go of all memory and descriptors. The caller promises that no record of buffers in flight is touched any more. */
   leave(): void {
+    this.#proven()
     this.kept.settle()
     this.record.unmap()
     this.ringRecords.unmap()
@@ -172,24 +203,6 @@ export class SessionKeeper {
     const message = 'the session ends with this process: its descriptors cannot be kept'
     this.#report(new VhostUserError('FD_STORE', message, { cause }))
   }
-}
-
-/** The session in force. Throws TAKEOVER if there is none, or if it lacks a descriptor. */
-function findSession(kept: KeptFds): { readonly session: SavedSession; readonly recordName: FdName } {
-  for (const [recordName, fd] of kept.inherited) {
-    if (!recordName.endsWith(RECORD)) continue
-    const record = new SessionRecord(fd)
-    const session = record.state as SavedSession | null | undefined
-    record.unmap()
-    if (!session) continue
-    const missing = session.fds.filter(name => !kept.inherited.has(name))
-    if (missing.length === 0) return { session, recordName }
-    throw new VhostUserError(
-      'TAKEOVER',
-      `${missing.length} of the ${session.fds.length} descriptors of a session have not come back, such as ${missing[0]}`,
-    )
-  }
-  throw new VhostUserError('TAKEOVER', 'descriptors of a session have come back without a record of it')
 }
 
 function ringRecordBytes(device: VhostUserDevice): number {

@@ -10,8 +10,11 @@ import { VhostUserError } from '../errors.ts'
 import { Mapping } from '../sys/mapping.ts'
 import { createMemFd } from '../sys/memfd.ts'
 
-/** u32 each: magic, number of the format, generation in force, last generation that is finished. */
-const HEADER = { magic: 0, format: 1, inForce: 2, finished: 3 } as const
+/**
+ * u32 each: magic, number of the format, generation in force, last generation that is finished; how many processes have taken the
+ * session over since one of them got on with it.
+ */
+const HEADER = { magic: 0, format: 1, inForce: 2, finished: 3, takeovers: 4 } as const
 const MAGIC = 0x7573_7672
 /** Changes with every change of what is recorded: a process of another version must not guess. */
 const FORMAT = 1
@@ -65,28 +68,49 @@ export class SessionRecord {
       this.#mapping.unmap()
       throw new VhostUserError('TAKEOVER', `the session is recorded in format ${format}, this is ${FORMAT}`)
     }
-    const last = this.unfinished
-    if (last) this.#nextAnswerAt = last.answerAt + last.answer
+    try {
+      const last = this.unfinished
+      if (last) this.#nextAnswerAt = last.answerAt + last.answer
+    } catch (error) {
+      this.#mapping.unmap()
+      throw error
+    }
   }
 
-  /** The state in force; undefined or null if there is none. */
+  /** Processes that have taken the session over, one after the other, and of which none got on with it. */
+  get takeovers(): number {
+    return this.#words[HEADER.takeovers]!
+  }
+
+  set takeovers(count: number) {
+    Atomics.store(this.#words, HEADER.takeovers, count)
+  }
+
+  /** The state in force; undefined or null if there is none. Throws TAKEOVER if it cannot be read. */
   get state(): unknown {
     const generation = this.#words[HEADER.inForce]!
     if (generation === 0) return undefined
     const at = slotAt(generation)
-    const length = this.#words[at / 4 + SLOT.state]!
-    const text = Buffer.from(this.#bytes.buffer, at + SLOT_HEADER_SIZE, Math.min(length, SLOT_SIZE))
-    return JSON.parse(text.toString())
+    const length = Math.min(this.#words[at / 4 + SLOT.state]!, SLOT_SIZE - SLOT_HEADER_SIZE)
+    const text = Buffer.from(this.#bytes.buffer, at + SLOT_HEADER_SIZE, length)
+    try {
+      return JSON.parse(text.toString())
+    } catch (cause) {
+      throw new VhostUserError('TAKEOVER', 'the record of a session cannot be read', { cause })
+    }
   }
 
-  /** What the predecessor did not come to; undefined if it had finished. */
+  /** What the predecessor did not come to; undefined if it had finished. Throws TAKEOVER if that lies outside of the record. */
   get unfinished(): Unfinished | undefined {
     const generation = this.#words[HEADER.inForce]!
-    if (generation === this.#words[HEADER.finished]) return undefined
+    if (generation === 0 || generation === this.#words[HEADER.finished]) return undefined
     const slot = slotAt(generation) / 4
     const [message, answerAt, answer] = [SLOT.message, SLOT.answerAt, SLOT.answer].map(
       field => this.#words[slot + field]!,
     )
+    // sendfile sends nothing from behind the end of a file, however often it is asked.
+    if (answerAt! < ANSWERS_AT || answerAt! + answer! > RECORD_SIZE)
+      throw new VhostUserError('TAKEOVER', `the record of a session has an answer at ${answerAt}`)
     return { message: message!, answerAt: answerAt!, answer: answer! }
   }
 
