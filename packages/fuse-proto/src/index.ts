@@ -50,10 +50,10 @@ export {
   type KeptMemory,
   type LogSlot,
   NO_SLOT,
-  type SessionEntry,
   SessionLog,
   type SessionLogOptions,
 } from './session-log.ts'
+export type { SessionEntry } from './session-log-format.ts'
 export { type Spans, spansOf } from './spans.ts'
 export * from './structs.ts'
 export * from './structs-extended.ts'

@@ -5,15 +5,33 @@
 // A process may end between any two stores: an entry counts from the store of its kind, the last one. A log that is full is
 // written anew by those who hold the state, in another memory that takes its place in one step.
 
+import {
+  END_AT,
+  ENTRY_BYTES,
+  entryBytes,
+  HEADER_BYTES,
+  IDENTITY,
+  kindWord,
+  MAGIC,
+  readEntries,
+  type SessionEntry,
+} from './session-log-format.ts'
+
 /** Bytes that every process sees which opens them by name, as a shared mapping of a file has them. */
 export interface KeptMemory {
   readonly buffer: ArrayBuffer
+  /**
+   * True if somebody else has taken bytes away: what is read may be zeros, and what is stored reaches nobody. To be asked after
+   * reading, because what it says of is the time before.
+   */
+  readonly isLost: boolean
   /** Nothing touches the buffer any more. */
   release(): void
 }
 
 /** Where memory has names. What its methods have done survives the process. */
 export interface KeptFolder {
+  /** Undefined if there is none. Throws TypeError if it is not as it was made. */
   open(name: string): KeptMemory | undefined
   /** All zeros, with room for every byte; takes the place of what has the name. Throws if there is no room. */
   create(name: string, bytes: number): KeptMemory
@@ -21,13 +39,6 @@ export interface KeptFolder {
   rename(from: string, to: string): void
   /** Does nothing if there is none. */
   remove(name: string): void
-}
-
-export interface SessionEntry {
-  readonly kind: number
-  readonly value: unknown
-  readonly first: number
-  readonly second: number
 }
 
 export interface SessionLogOptions {
@@ -44,19 +55,18 @@ export const NO_SLOT: LogSlot = 0
 
 const NAME = 'session'
 const NEW_NAME = 'session.new'
-/** `ovfs log`, and a number that grows with every change of the format. */
-const MAGIC = [0x7366_766f, 0x0167_6f6c]
-const HEADER_BYTES = 8
-/** le32 bytes of JSON, le32 kind, two le64 floats; the JSON follows, padded to 8 bytes. */
-const ENTRY_BYTES = 24
-const IDENTITY = 0xffff_ffff
+/** Is there while the log is read; holds how many processes have begun to. */
+const READERS = 'session.readers'
+const READERS_BYTES = 4096
+/** One that dies of the log would be followed by others without end. */
+const MOST_READERS = 3
 const LEAST_BYTES = 1 << 20
 const MOST_BYTES = 1 << 29
 
 export class SessionLog {
   readonly #options: SessionLogOptions
   readonly #writers: (() => void)[] = []
-  #earlier: readonly SessionEntry[]
+  #earlier: readonly SessionEntry[] = []
   #memory: KeptMemory | undefined
   #bytes = new Uint8Array(0)
   #words = new Uint32Array(0)
@@ -65,15 +75,26 @@ export class SessionLog {
   #end = 0
   #rewriting = false
 
-  /** Reads what an earlier process has left under the same identity. Nothing is written before `begin`. */
+  /**
+   * Reads what an earlier process has left under the same identity. Nothing is written before `begin`. Throws TypeError if it is
+   * damaged, or if the processes that read it have all ended before they said `understood`.
+   */
   constructor(options: SessionLogOptions) {
     this.#options = options
     const memory = options.folder.open(NAME)
+    if (memory === undefined) return
     try {
-      this.#earlier = memory === undefined ? [] : readEntries(memory.buffer, options.identity)
+      countReader(options.folder)
+      this.#earlier = readEntries(memory.buffer, options.identity)
+      if (memory.isLost) throw new TypeError('the log of the session has become shorter')
     } finally {
-      memory?.release()
+      memory.release()
     }
+  }
+
+  /** What was read is in place, and has not ended this process. */
+  understood(): void {
+    this.#options.folder.remove(READERS)
   }
 
   /** What was read, in order. */
@@ -94,6 +115,7 @@ export class SessionLog {
   /** Writes what there is now in place of what was read: from here on every change is to be appended. */
   begin(): void {
     this.#earlier = []
+    this.understood()
     try {
       this.#rewrite()
     } catch (error) {
@@ -101,9 +123,16 @@ export class SessionLog {
     }
   }
 
-  /** Survives the process from the moment it returns. Entries must bear to be read twice: the log may be written anew meanwhile. */
+  /**
+   * Survives the process from the moment it returns. Entries must bear to be read twice: the log may be written anew meanwhile.
+   * @param kind 1 to 254
+   */
   append(kind: number, value: unknown, first = 0, second = 0): LogSlot {
     if (this.#end === 0) return NO_SLOT
+    if (this.#memory!.isLost) {
+      this.abandon(new TypeError('somebody has shortened the log of the session'))
+      return NO_SLOT
+    }
     const text = asciiOf(JSON.stringify(value) ?? '')
     if (!this.#fits(text)) {
       if (this.#rewriting) throw new LogFull()
@@ -115,10 +144,12 @@ export class SessionLog {
     this.#numbers[slot] = first
     this.#numbers[slot + 1] = second
     for (let i = 0; i < text.length; i++) this.#bytes[at + ENTRY_BYTES + i] = text.charCodeAt(i)
+    const word = kindWord(kind, this.#words, at + ENTRY_BYTES, text.length)
     this.#words[at >>> 2] = text.length
     // What lies behind it is zeros: without a kind, no entry.
-    Atomics.store(this.#words, (at >>> 2) + 1, kind)
-    this.#end = at + entryBytes(text)
+    Atomics.store(this.#words, (at >>> 2) + 1, word)
+    this.#end = at + entryBytes(text.length)
+    this.#words[END_AT] = this.#end
     return slot
   }
 
@@ -149,7 +180,7 @@ export class SessionLog {
   }
 
   #fits(text: string): boolean {
-    return this.#end > 0 && this.#end + entryBytes(text) <= this.#bytes.byteLength
+    return this.#end > 0 && this.#end + entryBytes(text.length) <= this.#bytes.byteLength
   }
 
   /** At least half of the new memory is free afterwards. */
@@ -175,7 +206,7 @@ export class SessionLog {
   /** False if it takes more than half. */
   #write(identity: string): boolean {
     try {
-      this.append(IDENTITY, identity)
+      this.append(IDENTITY, identity, this.#bytes.byteLength)
       for (const write of this.#writers) write()
       return this.#end <= this.#bytes.byteLength / 2
     } catch (error) {
@@ -217,45 +248,17 @@ export class SessionLog {
 
 class LogFull extends Error {}
 
-/** The bytes of an entry, the prefix included. */
-function entryBytes(text: string): number {
-  return ENTRY_BYTES + ((text.length + 7) & ~7)
-}
-
 function asciiOf(json: string): string {
   return json.replace(/[\u0080-\uffff]/g, unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** Empty if the memory is no log, or the log of something else. Throws TypeError if it is damaged. */
-function readEntries(buffer: ArrayBuffer, identity: string): SessionEntry[] {
-  if (buffer.byteLength < HEADER_BYTES || buffer.byteLength % 8 !== 0) return []
-  const bytes = new Uint8Array(buffer)
-  const words = new Uint32Array(buffer)
-  const numbers = new Float64Array(buffer)
-  if (words[0] !== MAGIC[0] || words[1] !== MAGIC[1]) return []
-  const entries: SessionEntry[] = []
-  for (let at = HEADER_BYTES; at + ENTRY_BYTES <= bytes.byteLength; ) {
-    const kind = words[(at >>> 2) + 1]!
-    if (kind === 0) break
-    const length = words[at >>> 2]!
-    const start = at + ENTRY_BYTES
-    if (length > bytes.byteLength - start) throw new TypeError(`an entry at ${at} has ${length} bytes`)
-    const value = parse(bytes.subarray(start, start + length), at)
-    entries.push({ kind, value, first: numbers[(at >>> 3) + 1]!, second: numbers[(at >>> 3) + 2]! })
-    at = start + ((length + 7) & ~7)
-  }
-  const [head, ...rest] = entries
-  return head?.kind === IDENTITY && head.value === identity ? rest : []
-}
-
-function parse(bytes: Uint8Array, at: number): unknown {
-  if (bytes.byteLength === 0) return undefined
-  let text = ''
-  for (let i = 0; i < bytes.byteLength; i += 4096)
-    text += String.fromCharCode(...bytes.subarray(i, Math.min(i + 4096, bytes.byteLength)))
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new TypeError(`the entry at ${at} cannot be read`, { cause })
-  }
+/** Throws TypeError if there were too many before. */
+function countReader(folder: KeptFolder): void {
+  const memory = folder.open(READERS) ?? folder.create(READERS, READERS_BYTES)
+  const words = new Uint32Array(memory.buffer)
+  const earlier = words[0]!
+  Atomics.store(words, 0, earlier + 1)
+  memory.release()
+  if (earlier >= MOST_READERS)
+    throw new TypeError(`${earlier} processes in a row have ended while they read the log of the session`)
 }

@@ -4,6 +4,7 @@ import type { KeptFolder, KeptMemory } from '../src/index.ts'
 
 export class MemoryFolder implements KeptFolder {
   readonly buffers: Map<string, ArrayBuffer>
+  readonly #lost = new Set<ArrayBuffer>()
   /** Bytes that a new memory may have at most. */
   room = Number.POSITIVE_INFINITY
 
@@ -17,14 +18,32 @@ export class MemoryFolder implements KeptFolder {
 
   open(name: string): KeptMemory | undefined {
     const buffer = this.buffers.get(name)
-    return buffer && { buffer, release: () => undefined }
+    return buffer && this.#memory(buffer)
   }
 
   create(name: string, bytes: number): KeptMemory {
     if (bytes > this.room) throw new Error('no room')
     const buffer = new ArrayBuffer(bytes)
     this.buffers.set(name, buffer)
-    return { buffer, release: () => undefined }
+    return this.#memory(buffer)
+  }
+
+  /** Somebody takes the bytes of a memory away, which is zeros from now on. */
+  shorten(name: string): void {
+    const buffer = this.buffers.get(name)!
+    new Uint8Array(buffer).fill(0)
+    this.#lost.add(buffer)
+  }
+
+  #memory(buffer: ArrayBuffer): KeptMemory {
+    const lost = this.#lost
+    return {
+      buffer,
+      get isLost() {
+        return lost.has(buffer)
+      },
+      release: () => undefined,
+    }
   }
 
   rename(from: string, to: string): void {

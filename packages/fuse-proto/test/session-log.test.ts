@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { NO_SLOT, SessionLog } from '../src/index.ts'
 import { MemoryFolder } from './memory-folder.ts'
 
-const NODE = 7777
+const NODE = 77
 const errors: Error[] = []
 const open = (folder: MemoryFolder, identity = 'boot 1') =>
   new SessionLog({ folder, identity, onError: error => errors.push(error) })
@@ -32,9 +32,11 @@ test('an entry without its last store is none, whatever else of it is there', ()
   const words = new Uint32Array(folder.buffers.get('session')!)
   const all = found(folder)
   let kept = all.length
-  for (let at = words.length - 1; at > 0; at--) {
-    if (words[at] !== NODE) continue
-    words[at] = 0
+  const starts = [16 + 24 + 8]
+  for (let i = 0; i < 20; i++) starts.push(starts[i]! + 24 + Math.ceil((i + 2) / 8) * 8)
+  for (const at of starts.reverse().slice(1)) {
+    words[at / 4 + 1] = 0
+    words[2] = at
     expect(found(folder)).toEqual(all.slice(0, --kept))
   }
   expect(kept).toBe(0)
@@ -91,7 +93,7 @@ test('another boot, another share and another format are not read', () => {
   log.begin()
   log.append(NODE, 1)
   expect(open(folder, 'boot 2').earlier).toEqual([])
-  new Uint32Array(folder.buffers.get('session')!)[1] = 0
+  new Uint32Array(folder.buffers.get('session')!)[1]! ^= 0x0300_0000
   expect(found(folder)).toEqual([])
 })
 
@@ -103,6 +105,82 @@ test('a damaged entry is a TypeError and no state', () => {
   const bytes = new Uint8Array(folder.buffers.get('session')!)
   bytes[bytes.lastIndexOf('"'.charCodeAt(0))] = 0
   expect(() => found(folder)).toThrow(TypeError)
+})
+
+test('whatever byte of a log changes, it is found, or the numbers are other ones', () => {
+  const folder = new MemoryFolder()
+  const log = open(folder)
+  log.begin()
+  for (let i = 0; i < 30; i++) log.append(NODE + i, { name: 'x'.repeat(i) }, i, -i)
+  const used = new Uint32Array(folder.buffers.get('session')!)[2]!
+  const all = found(folder).map(({ kind, value }) => ({ kind, value }))
+  let refused = 0
+  const bytes = new Uint8Array(folder.buffers.get('session')!)
+  const read = () => {
+    try {
+      return open(folder).earlier.map(({ kind, value }) => ({ kind, value }))
+    } catch (error) {
+      return error
+    } finally {
+      folder.remove('session.readers')
+    }
+  }
+  for (let at = 0; at < used; at++) {
+    for (let bit = 1; bit < 0x100; bit <<= 1) {
+      bytes[at]! ^= bit
+      const entries = read()
+      bytes[at]! ^= bit
+      if (entries instanceof TypeError) {
+        refused++
+        continue
+      }
+      // The one byte that says which version of the format this is.
+      if (at !== 7) expect(entries, `byte ${at}`).toEqual(all)
+    }
+  }
+  expect(refused).toBeGreaterThan(4 * used)
+})
+
+test('a log that has become shorter is found, wherever it was cut', () => {
+  const folder = new MemoryFolder()
+  const log = open(folder)
+  log.begin()
+  for (let i = 0; i < 200; i++) log.append(NODE, 'x'.repeat(100), i)
+  for (const bytes of [0, 4096, 8192, 1 << 19]) {
+    const cut = folder.copy()
+    cut.buffers.set('session', cut.buffers.get('session')!.slice(0, bytes))
+    expect(() => open(cut), `${bytes} bytes`).toThrow(TypeError)
+    const zeroed = folder.copy()
+    new Uint8Array(zeroed.buffers.get('session')!).fill(0, bytes)
+    if (bytes < 1 << 19) expect(() => open(zeroed), `${bytes} bytes and zeros`).toThrow(TypeError)
+  }
+})
+
+test('a log of which the processes die that read it is refused after three, and one that is understood is not', () => {
+  const folder = new MemoryFolder()
+  const log = open(folder)
+  log.begin()
+  log.append(NODE, 1)
+  for (let life = 0; life < 10; life++) {
+    const next = open(folder)
+    expect(next.earlier).toHaveLength(1)
+    next.understood()
+  }
+  for (let death = 0; death < 3; death++) expect(open(folder).earlier).toHaveLength(1)
+  expect(() => open(folder)).toThrow(/3 processes/)
+})
+
+test('a log that somebody shortens is kept no more, and says so once', () => {
+  const folder = new MemoryFolder()
+  const log = open(folder)
+  log.begin()
+  log.append(NODE, 1)
+  folder.shorten('session')
+  expect(log.append(NODE, 2)).toBe(NO_SLOT)
+  expect(log.append(NODE, 3)).toBe(NO_SLOT)
+  expect(log.isKept).toBe(false)
+  expect(errors.splice(0)).toEqual([expect.any(TypeError)])
+  expect(found(folder)).toEqual([])
 })
 
 function replayed(entries: readonly { value: unknown }[]): Map<number, number> {

@@ -93,7 +93,7 @@ export class OpendalFs implements FuseHandler {
     let report: ReplayReport | undefined
     if (state !== undefined && !this.#tree.storage.readOnly)
       report = await new Replay(state, this.#tree.storage, this.#tree.names, this.#settings, session).run()
-    await session?.settle()
+    await this.#kept?.settle()
     return report
   }
 

@@ -56,7 +56,7 @@ export function partsOf(operator: Operator, settings: Settings, clock: CoarseClo
     Math.floor(settings.cacheBytes / 4),
     settings.stagingBytes,
     settings.stagingDir,
-    { kept: pages },
+    { kept: pages, onLost: settings.onError },
   )
   const cache = new BlockCache(settings.cacheBytes - staging.limit)
   const storage = new Storage(operator, settings)

@@ -39,13 +39,32 @@ test('a new file takes the place of an old one, whose mapping stays what it was'
   expect(folder.open('file')).toBeUndefined()
 })
 
-test('a file that cannot be one of these is not mapped', () => {
+test('a file that cannot be one of these is an error', () => {
   const folder = new MappedFolder(temporaryFolder())
   writeFileSync(join(folder.path, 'empty'), '')
   writeFileSync(join(folder.path, 'odd'), 'abc')
-  expect([folder.open('empty'), folder.open('odd')]).toEqual([undefined, undefined])
-  folder.create('cut', 8192).release()
-  truncateSync(join(folder.path, 'cut'), 5000)
-  expect(folder.open('cut')).toBeUndefined()
+  writeFileSync(join(folder.path, 'zeros'), Buffer.alloc(8192))
+  for (const name of ['empty', 'odd', 'zeros']) expect(() => folder.open(name), name).toThrow(TypeError)
   expect(() => folder.create('none', 100)).toThrow(RangeError)
 })
+
+/** What is left of 8192 bytes and the page behind them, and whether the file is made as long again afterwards. */
+const CUTS = [0, 1, 4096, 5000, 8192].flatMap(left => [[left, false] as const, [left, true] as const])
+
+test.each(CUTS)(
+  'a file that somebody cuts to %i bytes is lost, also if it grows again: %s',
+  (left, grows) => {
+    const folder = new MappedFolder(temporaryFolder())
+    const file = folder.create('cut', 8192)
+    const path = join(folder.path, 'cut')
+    const bytes = new Uint8Array(file.buffer).fill(42)
+    expect(file.isLost).toBe(false)
+    truncateSync(path, left)
+    if (grows) truncateSync(path, 8192 + 4096)
+    // No signal for the zeros on the page of the new end, nor for a file that is as long again.
+    bytes.fill(43, 8000)
+    expect(file.isLost).toBe(true)
+    expect(() => folder.open('cut')).toThrow(TypeError)
+    file.release()
+  },
+)

@@ -3,7 +3,7 @@
 
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { NodeId } from '@ovfs/fuse-proto'
+import { FsError, type NodeId } from '@ovfs/fuse-proto'
 import type { Handles } from '../files/handles.ts'
 import { StateError } from '../journal/state-error.ts'
 import type { Tree } from '../names/tree.ts'
@@ -13,6 +13,9 @@ import type { KeptPages } from '../writes/staging-pages.ts'
 import type { Attempts } from './attempts.ts'
 import { LoggedSession } from './logged-session.ts'
 import { SessionResume } from './session-resume.ts'
+
+/** A file of bytes that the log names is not there, or is none. */
+const GONE = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENXIO'])
 
 interface Parts {
   readonly tree: Tree
@@ -57,11 +60,32 @@ export class KeptFileSystem {
       this.#resumed = resumed
       return resumed
     } catch (cause) {
-      // What the host refuses for want of memory or rights it may grant next time.
-      if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause
-      const message = `${this.#keeping.folder.path}: the session cannot be gone on with: ${cause.message}`
-      throw new StateError('DAMAGED', message, 'EIO', { cause })
+      throw this.#asDamage(cause)
+    } finally {
+      // Whatever became of it, this process has not died of it.
+      this.#keeping.log.understood()
     }
+  }
+
+  /** Asks the storage about what was put in place. Throws StateError DAMAGED if that made no sense. */
+  async settle(): Promise<void> {
+    try {
+      await this.#resumed?.settle()
+    } catch (cause) {
+      throw this.#asDamage(cause)
+    }
+  }
+
+  /** What the host or the storage refuses it may grant next time; a session that makes no sense would make none then either. */
+  #asDamage(cause: unknown): unknown {
+    const isDamage =
+      cause instanceof TypeError ||
+      cause instanceof RangeError ||
+      GONE.has((cause as NodeJS.ErrnoException).code ?? '')
+    if (!isDamage || cause instanceof FsError) return cause
+    const { message } = cause as Error
+    const text = `${this.#keeping.folder.path}: the session cannot be gone on with: ${message}`
+    return new StateError('DAMAGED', text, 'EIO', { cause })
   }
 
   /** From now on changes are written down. */

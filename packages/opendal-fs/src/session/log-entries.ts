@@ -1,6 +1,6 @@
 // What the log of a session says of this file system: nodes, handles, listings that are being read, unpublished changes and
 // attempts. Later entries of a subject take the place of earlier ones. The log is our own and only damage can falsify it; what
-// is read is checked for its shape all the same.
+// is read is checked for its shape all the same (entry-shapes.ts).
 
 import { FIRST_HANDLER_KIND } from '@ovfs/fuse-proto'
 import type { Time } from '../attributes/time.ts'

@@ -3,6 +3,7 @@
 import type { SessionEntry } from '@ovfs/fuse-proto'
 import { timeOf } from '../attributes/time.ts'
 import { RangeSet } from '../writes/range-set.ts'
+import { requireShape } from './entry-shapes.ts'
 import {
   Kind,
   type LoggedAttempt,
@@ -75,7 +76,10 @@ export class LoggedSession {
 
   /** Throws if an entry has not the shape that its kind has. */
   constructor(entries: readonly SessionEntry[]) {
-    for (const entry of entries) this.#read(entry)
+    for (const entry of entries) {
+      requireShape(entry)
+      this.#read(entry)
+    }
     for (const id of this.nodes.keys()) this.lastId = Math.max(this.lastId, id)
     for (const fh of [...this.files.keys(), ...this.directories.keys()])
       this.lastHandle = Math.max(this.lastHandle, fh)

@@ -9,6 +9,8 @@ export interface StagingPage {
   readonly bytes: Uint8Array
   /** Names the page to the next process; -1 if it cannot have it. */
   readonly place: number
+  /** Which may be lost, and the page's bytes with it. */
+  readonly memory: Pick<KeptMemory, 'isLost'>
 }
 
 /** The next process can have the page. */
@@ -21,8 +23,10 @@ export interface StagingPages {
   give(page: StagingPage): void
 }
 
+const OWN_MEMORY = { isLost: false } as const
+
 export const OWN_PAGES: StagingPages = {
-  take: () => ({ bytes: new Uint8Array(PAGE), place: -1 }),
+  take: () => ({ bytes: new Uint8Array(PAGE), place: -1, memory: OWN_MEMORY }),
   give: () => undefined,
 }
 
@@ -45,8 +49,8 @@ export class KeptPages implements StagingPages {
   }
 
   take(): StagingPage {
-    const page = this.#free.pop()
-    if (page !== undefined) return page
+    for (let page = this.#free.pop(); page !== undefined; page = this.#free.pop())
+      if (!page.memory.isLost) return page
     if (!this.#log.isKept) return OWN_PAGES.take()
     let memory: KeptMemory
     try {
@@ -71,7 +75,7 @@ export class KeptPages implements StagingPages {
     for (let file = 0; file * FILE_PAGES <= last; file++) {
       const memory = this.#folder.open(nameOf(file))
       if (memory === undefined || memory.buffer.byteLength !== FILE_PAGES * PAGE)
-        throw new TypeError(`the staging file ${nameOf(file)} is not there or not whole`)
+        throw new TypeError(`the staging file ${nameOf(file)} is not there, or is none of these`)
       for (const page of this.#add(memory, wanted)) found.set(page.place, page)
     }
     return found
@@ -93,7 +97,7 @@ export class KeptPages implements StagingPages {
     this.#files.push(memory)
     const inUse: StagingPage[] = []
     for (let i = FILE_PAGES - 1; i >= 0; i--) {
-      const page = { bytes: new Uint8Array(memory.buffer, i * PAGE, PAGE), place: first + i }
+      const page = { bytes: new Uint8Array(memory.buffer, i * PAGE, PAGE), place: first + i, memory }
       ;(used.has(page.place) ? inUse : this.#free).push(page)
     }
     return inUse
@@ -102,4 +106,9 @@ export class KeptPages implements StagingPages {
 
 function nameOf(file: number): string {
   return `pages-${file}`
+}
+
+/** The name of the file that a page lies in. */
+export function fileOf({ place }: StagingPage): string {
+  return nameOf(Math.floor(place / FILE_PAGES))
 }

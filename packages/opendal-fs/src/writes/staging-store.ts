@@ -10,7 +10,7 @@ import { Errno, type ErrnoName, FsError, type RequestData } from '@ovfs/fuse-pro
 import type { ByteSink } from '../files/block-cache.ts'
 import { OwnData } from '../files/gathered.ts'
 import type { PlaceRecord, StagingPlace } from './dirty-record.ts'
-import { OWN_PAGES, PAGE, type StagingPage, type StagingPages } from './staging-pages.ts'
+import { fileOf, OWN_PAGES, PAGE, type StagingPage, type StagingPages } from './staging-pages.ts'
 
 const BUFFER = 1 << 20
 const SPARE_BUFFERS = 8
@@ -22,6 +22,8 @@ export interface StagingOptions {
   readonly mostRanges?: number | undefined
   /** Pages that survive the process, as files do then. */
   readonly kept?: StagingPages | undefined
+  /** Hears, once for each store, that bytes are gone which the storage does not have. */
+  readonly onLost?: ((error: FsError) => void) | undefined
 }
 
 /** Memory for unpublished bytes, shared by all files. */
@@ -32,6 +34,7 @@ export class StagingBudget {
   readonly pages: StagingPages
   /** Files keep their names, for the next process. */
   readonly keepsFiles: boolean
+  readonly onLost: (error: FsError) => void
   /** Bytes of memory and of disk that are taken. */
   used = 0
   diskUsed = 0
@@ -50,7 +53,7 @@ export class StagingBudget {
     limit: number,
     diskLimit = Number.POSITIVE_INFINITY,
     directory = tmpdir(),
-    { mostRanges = MOST_RANGES, kept }: StagingOptions = {},
+    { mostRanges = MOST_RANGES, kept, onLost = () => undefined }: StagingOptions = {},
   ) {
     this.limit = limit
     this.diskLimit = diskLimit
@@ -58,6 +61,7 @@ export class StagingBudget {
     this.#mostRanges = mostRanges
     this.pages = kept ?? OWN_PAGES
     this.keepsFiles = kept !== undefined
+    this.onLost = onLost
   }
 
   /** True if a file that has so many ranges must not take more than its bytes need. */
@@ -91,6 +95,7 @@ export class StagingStore {
   #garbage = Number.POSITIVE_INFINITY
   #cutting: Promise<void> | undefined
   #closed = false
+  #toldOfLoss = false
 
   constructor(budget: StagingBudget, record?: PlaceRecord) {
     this.#budget = budget
@@ -134,10 +139,11 @@ export class StagingStore {
     const { byteLength } = data
     if (this.inMemory && this.#reserve(offset, byteLength)) {
       for (let done = 0; done < byteLength; ) {
-        const page = this.#pages!.get(Math.floor((offset + done) / PAGE))!.bytes
+        const page = this.#pages!.get(Math.floor((offset + done) / PAGE))!
         const within = (offset + done) % PAGE
         const length = Math.min(PAGE - within, byteLength - done)
-        data.copyTo(page, within, done, length)
+        data.copyTo(page.bytes, within, done, length)
+        this.#requireKept(page)
         done += length
       }
       return undefined
@@ -154,14 +160,16 @@ export class StagingStore {
     return this.write(offset, new OwnData(bytes))
   }
 
-  /** Writes [offset, end) to `out` if that needs no waiting. */
+  /** Writes [offset, end) to `out` if that needs no waiting. Throws EIO if the bytes are gone. */
   readNow(offset: number, end: number, out: ByteSink): boolean {
     const pages = this.#pages
     if (pages === undefined) return false
     for (let at = offset; at < end; ) {
       const within = at % PAGE
       const length = Math.min(PAGE - within, end - at)
-      out.write(pages.get(Math.floor(at / PAGE))!.bytes, within, length)
+      const page = pages.get(Math.floor(at / PAGE))!
+      out.write(page.bytes, within, length)
+      this.#requireKept(page)
       at += length
     }
     return true
@@ -181,11 +189,23 @@ export class StagingStore {
     await this.#withFile(async file => {
       for (let done = 0; done < bytes.byteLength; ) {
         const { bytesRead } = await file.read(bytes, done, bytes.byteLength - done, offset + done)
-        if (bytesRead === 0)
-          throw new FsError('EIO', 'the staging file is shorter than what was written to it')
+        if (bytesRead === 0) throw this.#lost(this.#fileName ?? 'of this process')
         done += bytesRead
       }
     })
+  }
+
+  /** To be called after the page was touched: it may have been zeros. */
+  #requireKept(page: StagingPage): void {
+    if (page.memory.isLost) throw this.#lost(fileOf(page))
+  }
+
+  #lost(file: string): FsError {
+    const message = `what a guest has written is lost: somebody has shortened the staging file ${file}`
+    const error = new FsError('EIO', message)
+    if (!this.#toldOfLoss) this.#budget.onLost(error)
+    this.#toldOfLoss = true
+    return error
   }
 
   /**
@@ -313,11 +333,14 @@ export class StagingStore {
     )
     try {
       if (!this.#budget.keepsFiles) await unlink(path)
-      for (const [index, { bytes }] of this.#pages ?? []) {
+      for (const [index, page] of this.#pages ?? []) {
         this.#reserveDisk(index * PAGE, PAGE)
+        // The kernel would call a page that is not there a wrong address.
+        this.#requireKept(page)
         for (let done = 0; done < PAGE; ) {
-          done += (await file.write(bytes, done, PAGE - done, index * PAGE + done)).bytesWritten
+          done += (await file.write(page.bytes, done, PAGE - done, index * PAGE + done)).bytesWritten
         }
+        this.#requireKept(page)
       }
     } catch (error) {
       this.#freeDisk()

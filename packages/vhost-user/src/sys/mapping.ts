@@ -23,13 +23,15 @@ export interface MappingOptions {
   readonly offset: number
   /** Bytes, at least 1. */
   readonly size: number
+  /** Bytes of each view but the last; by default the most that one can have. */
+  readonly pieceSize?: number
   /** The file has become shorter: what the mapping held is gone, and it is private zeros now. Called once, later. */
   readonly lost?: () => void
 }
 
 export class Mapping {
   readonly size: number
-  /** Consecutive views, each but the last MAX_PIECE_SIZE bytes. Touching one after `unmap` is a segmentation fault. */
+  /** Consecutive views, each but the last `pieceSize` bytes. Touching one after `unmap` is a segmentation fault. */
   readonly pieces: readonly ArrayBuffer[]
   readonly #address: Address
   readonly #length: number
@@ -37,7 +39,7 @@ export class Mapping {
   #mapped = true
 
   /** Throws BAD_MEMORY if the descriptor is not a file that holds the range, or cannot be mapped. */
-  constructor({ fd, offset, size, lost = () => undefined }: MappingOptions) {
+  constructor({ fd, offset, size, pieceSize = MAX_PIECE_SIZE, lost = () => undefined }: MappingOptions) {
     const end = offset + size
     const unit = requireRange(fd, offset, size, end)
     // From the start of the file, because hugetlbfs maps at multiples of its own page size only; for the same reason the
@@ -58,9 +60,9 @@ export class Mapping {
       throw error
     }
     const pieces: ArrayBuffer[] = []
-    for (let at = 0; at < size; at += MAX_PIECE_SIZE) {
+    for (let at = 0; at < size; at += pieceSize) {
       // SAFETY: the range lies within the mapping. The view owns nothing; it must not be touched after unmap().
-      pieces.push(koffi.view(address + BigInt(offset + at), Math.min(MAX_PIECE_SIZE, size - at)))
+      pieces.push(koffi.view(address + BigInt(offset + at), Math.min(pieceSize, size - at)))
     }
     this.pieces = pieces
   }
