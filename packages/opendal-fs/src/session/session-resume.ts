@@ -12,9 +12,8 @@ import { Listing } from '../names/listing.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import { mayBeVersion } from '../writes/conflict.ts'
-import type { Ranges } from '../writes/file-map.ts'
 import type { Publisher } from '../writes/publication.ts'
-import { type KeptPages, PAGE } from '../writes/staging-pages.ts'
+import type { KeptPages } from '../writes/staging-pages.ts'
 import type { CountedNode, DirtyLog, LoggedSession } from './logged-session.ts'
 
 /** Questions to the storage at once. */
@@ -140,7 +139,6 @@ export class SessionResume {
       file.exists = state.exists
       file.replaced = state.replaced
       const own = new Map(state.pages.map(([index, place]) => [index, all.get(place)!]))
-      if (state.file === undefined) requirePages(state.written, own)
       await this.#publisher.resume(inode, state, own)
     }
   }
@@ -285,13 +283,5 @@ export class SessionResume {
   *abandoned(): Generator<Inode> {
     for (const inode of this.#inodes.values())
       if (inode.file?.dirty !== undefined && inode.opens === 0 && !inode.removed) yield inode
-  }
-}
-
-/** Throws TypeError if bytes are said to be written that are nowhere. */
-function requirePages(written: Ranges, pages: ReadonlyMap<number, unknown>): void {
-  for (const [start, end] of written) {
-    for (let index = Math.floor(start / PAGE); index * PAGE < end; index++)
-      if (!pages.has(index)) throw new TypeError(`page ${index} of what was written is missing`)
   }
 }

@@ -102,13 +102,14 @@ export class StagingStore {
     this.#record = record
   }
 
-  /** Takes over what an earlier process has left. Nothing has been written here yet. */
+  /** Takes over what an earlier process has left. Nothing has been written here yet. Throws TypeError if a page is missing. */
   async resume(
     pages: ReadonlyMap<number, StagingPage>,
     fileName: string | undefined,
     written: Iterable<readonly [start: number, end: number]>,
   ): Promise<void> {
     if (fileName === undefined) {
+      for (const [start, end] of written) requirePages(pages, start, end)
       this.#pages = new Map(pages)
       this.#budget.used += pages.size * PAGE
       return
@@ -389,6 +390,11 @@ export class StagingStore {
     if (this.#fileName !== undefined)
       unlink(join(this.#budget.directory, this.#fileName)).catch(() => undefined)
   }
+}
+
+function requirePages(pages: ReadonlyMap<number, StagingPage>, start: number, end: number): void {
+  for (let index = Math.floor(start / PAGE); index * PAGE < end; index++)
+    if (!pages.has(index)) throw new TypeError(`page ${index} of what was written is missing`)
 }
 
 function* integers(first: number, after: number): Generator<number> {
