@@ -200,6 +200,11 @@ export interface FuseHandler {
     flags: number,
   ): Awaitable<void>
   link?(ctx: RequestContext, node: NodeId, newParent: NodeId, newName: string): Awaitable<EntryOut>
+  /**
+   * `flags` are those of open(2) in the guest, whose processor nothing in the protocol names. The access mode, O_CREAT, O_EXCL,
+   * O_TRUNC, O_APPEND, O_NONBLOCK and O_SYNC have one number on x86-64, arm64 and RISC-V; O_DIRECT, O_DIRECTORY, O_NOFOLLOW and
+   * O_LARGEFILE have others on arm64, among them each other's. The same for all operations with such `flags`.
+   */
   open?(ctx: RequestContext, node: NodeId, flags: number, openFlags: number): Awaitable<OpenReply>
   create?(
     ctx: RequestContext,

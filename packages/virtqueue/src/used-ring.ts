@@ -2,7 +2,8 @@
 // device says whether it wants kicks. The device's only writes to a ring are here.
 //
 // Both indices are stored and loaded with Atomics, which are sequentially consistent: what was written before an index is
-// visible no later than the index, and a load after it is a load after a full barrier.
+// visible no later than the index, and a load after it is a load after a full barrier, if it is one of Atomics too. A plain load
+// would pass the store on arm64.
 
 import type { DirtyLog } from './dirty-log.ts'
 import type { InflightRing } from './inflight-ring.ts'
