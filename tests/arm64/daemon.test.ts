@@ -10,9 +10,11 @@ import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ARM64_NODE, missingForArm64 } from '../harness/arm64.ts'
 import { missingForOvfs, startOvfs } from '../harness/daemon.ts'
+import { bootGuest, missingForGuest } from '../harness/guest.ts'
+import { arm64 } from '../harness/machine.ts'
 
 const STEP = 256 * 1024
-const lacks = missingForArm64() ?? missingForOvfs()
+const lacks = missingForArm64() ?? missingForOvfs() ?? missingForGuest(arm64)
 
 async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'ovfs-arm64-'))
@@ -77,6 +79,39 @@ describe.skipIf(lacks !== undefined)(
       await client.release(entry.nodeid, open.fh)
       await driver.close()
       await second.stop()
+    }, 120_000)
+
+    test('serves a guest on the same processor', async () => {
+      const root = await temporaryFolder()
+      const daemon = await startOvfs(`fs://${root}`, { node: ARM64_NODE })
+      const { output, exitCode } = await bootGuest({
+        machine: arm64,
+        shares: [{ socketPath: daemon.socketPath, tag: 'ovfs' }],
+        script: `
+          set -e
+          cd /mnt/ovfs
+          dd if=/dev/urandom of=/tmp/random bs=1M count=4 2>/dev/null
+          cp /tmp/random copied
+          dd if=/tmp/random of=direct bs=64k oflag=direct 2>/dev/null
+          echo 3 >/proc/sys/vm/drop_caches
+          cmp copied /tmp/random
+          dd if=direct bs=64k iflag=direct 2>/dev/null | cmp - /tmp/random
+          mkdir directory
+          mv copied directory/moved
+          find . | sort
+        `,
+        timeoutMs: 100_000,
+      })
+      expect({ output, exitCode }).toEqual({
+        output: '.\n./direct\n./directory\n./directory/moved\n',
+        exitCode: 0,
+      })
+      const [direct, moved] = await Promise.all(
+        ['direct', 'directory/moved'].map(name => readFile(join(root, name))),
+      )
+      expect(direct!.length).toBe(4 * 2 ** 20)
+      expect(direct!.equals(moved!)).toBe(true)
+      await daemon.stop()
     }, 120_000)
   },
 )
