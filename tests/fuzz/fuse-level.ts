@@ -1,14 +1,14 @@
 // FUSE messages, straight into the server over a whole file system in memory: each must be answered once, with a reply that a
 // guest kernel takes, and nothing may be written outside of the room for it.
 
-import { FuseClient, FuseServer, ROOT_NODE, spansOf } from '@ovfs/fuse-proto'
-import { OpendalFs } from '@ovfs/opendal-fs'
+import { FuseClient, type FuseServer, ROOT_NODE, spansOf } from '@ovfs/fuse-proto'
 import { Operator } from 'opendal'
 import { heldBytes } from './collected.ts'
 import { holdingsOf } from './flatness.ts'
+import { FuseLife } from './fuse-life.ts'
 import { fuseMessage, INIT } from './fuse-message.ts'
 import type { Level } from './level.ts'
-import { mutated, type Random } from './random.ts'
+import { mutated, Random } from './random.ts'
 
 interface Step {
   /** Hexadecimal. */
@@ -27,6 +27,7 @@ const HEADER = 16
 const SILENT = new Set([2, 41, 42])
 /** As many as a queue of a guest may have in flight. */
 const IN_FLIGHT = 128
+const STEPS_PER_MOMENT = 16
 
 export class FuseLevel implements Level<FuseCase> {
   readonly name = 'fuse'
@@ -34,6 +35,15 @@ export class FuseLevel implements Level<FuseCase> {
   readonly #trouble: string[] = []
   /** One for all cases: the binding never lets go of an operator that has once failed. */
   readonly #operator = new Operator('memory')
+  readonly #isKept: boolean
+  #life: FuseLife | undefined
+  readonly strike: (() => Promise<void>) | undefined
+
+  /** @param isKept sessions are, for successors */
+  constructor(isKept: boolean) {
+    this.#isKept = isKept
+    if (isKept) this.strike = () => this.#strike()
+  }
 
   generate(random: Random): FuseCase {
     const step = (bytes: Buffer): Step => ({
@@ -48,29 +58,27 @@ export class FuseLevel implements Level<FuseCase> {
     return random.oneIn(10) ? messages : [step(fuseMessage(random, INIT)), ...messages]
   }
 
-  async run(steps: FuseCase): Promise<void> {
-    const handler = new OpendalFs(this.#operator, {
-      scheme: 'memory',
-      timeoutMs: 2000,
-      cacheBytes: 8 << 20,
-    })
-    const server = new FuseServer(handler)
+  async run(steps: FuseCase, moment: () => Promise<void>): Promise<void> {
+    this.#life = await FuseLife.begin(this.#operator, this.#isKept)
     this.messages = steps.length
     this.#trouble.length = 0
     try {
       const flight = new Set<Promise<void>>()
-      for (const step of steps) {
-        const answer = this.#send(server, step)
+      for (const [index, step] of steps.entries()) {
+        if (this.#isKept && index % STEPS_PER_MOMENT === 0) {
+          await Promise.all(flight)
+          await moment()
+        }
+        const answer = this.#send(this.#life.server, step)
         flight.add(answer)
         void answer.then(() => flight.delete(answer))
         if (flight.size >= IN_FLIGHT) await Promise.race(flight)
       }
       await Promise.all(flight)
       if (this.#trouble.length > 0) throw new Error(this.#trouble.slice(0, 5).join('; '))
-      await requireHealthy(server)
+      await requireHealthy(this.#life.server)
     } finally {
-      await server.end()
-      await handler.close()
+      await this.#life.end()
       await this.#operator.removeAll('/')
     }
   }
@@ -80,6 +88,10 @@ export class FuseLevel implements Level<FuseCase> {
   }
 
   async close(): Promise<void> {}
+
+  async #strike(): Promise<void> {
+    this.#life = await this.#life!.succeed(new Random(this.messages))
+  }
 
   #send(server: FuseServer, { request, room, cut }: Step): Promise<void> {
     const bytes = Buffer.from(request, 'hex')

@@ -10,10 +10,17 @@ import { Victim } from './victim.ts'
 export const LEVELS = ['socket', 'ring', 'fuse', 'session'] as const
 export type LevelName = (typeof LEVELS)[number]
 
-/** Attacks until the time is up; throws at the first harm done. */
-export async function attack(name: LevelName, options: FuzzOptions): Promise<FuzzReport> {
-  if (name === 'fuse') return fuzz(new FuseLevel(), options)
-  const victim = await Victim.start()
+/**
+ * Attacks until the time is up; throws at the first harm done.
+ * @param isKept what the target knows survives it, and it is killed now and then
+ */
+export async function attack(
+  name: LevelName,
+  options: FuzzOptions & { readonly isKept?: boolean },
+): Promise<FuzzReport> {
+  const { isKept = false } = options
+  if (name === 'fuse') return fuzz(new FuseLevel(isKept), options)
+  const victim = await Victim.start(isKept)
   const attacked = (): Promise<FuzzReport> => {
     if (name === 'socket') return fuzz(new SocketLevel(victim), options)
     if (name === 'ring') return fuzz(new RingLevel(victim), options)

@@ -1,7 +1,7 @@
 // Rings in shared memory, written by a driver that keeps no rule, and rewritten while the device, another process, reads them:
 // loops, wrong heads, indices that jump, tables in tables, buffers anywhere, requests that change under the device's hands.
 
-import { readSync } from 'node:fs'
+import { closeSync, readSync, writeSync } from 'node:fs'
 import { FrontendMemory, FrontendSession } from '@ovfs/vhost-user'
 import { fuseMessage } from './fuse-message.ts'
 import type { Level } from './level.ts'
@@ -21,6 +21,8 @@ export interface RingCase {
   /** Bits 28 and 29: indirect and event-idx. */
   readonly features: number
   readonly steps: readonly Step[]
+  /** What the front-end writes into its record of buffers in flight, once before each step; without it, it keeps none. */
+  readonly forged?: Step['writes']
 }
 
 const MEMORY = 0x40000
@@ -63,25 +65,36 @@ export class RingLevel implements Level<RingCase> {
       if (random.oneIn(4)) writes.push({ at: AVAIL + 4 + 2 * size, bytes: u16(Number(random.edge(16))) })
       return { writes, kick: !random.oneIn(10), storm: random.oneIn(3) ? random.next() : 0 }
     })
-    return { size, features: random.below(4), steps }
+    const which = random.below(4)
+    return { size, features: which, steps, ...(random.oneIn(3) && { forged: forgeries(random, size) }) }
   }
 
-  async run({ size, features, steps }: RingCase): Promise<void> {
+  async run({ size, features, steps, forged }: RingCase, moment: () => Promise<void>): Promise<void> {
     const memory = new FrontendMemory([{ guestAddress: 0, size: MEMORY }])
     const bytes = Buffer.from(memory.regions[0]!.pieces[0] as ArrayBuffer)
     const session = FrontendSession.connect(this.#victim.socketPath)
     this.messages = 0
+    let inflight: number | undefined
     try {
       await session.handshake({ features: VERSION_1 | PROTOCOL_FEATURES | (BigInt(features) << 28n) })
       await session.addMemory(memory)
+      const record = forged && (await session.createInflight(QUEUE + 1, size))
+      if (record) {
+        inflight = record.fd
+        await session.useInflight(record)
+      }
       const layout = { index: QUEUE, size, descAddress: DESC, availAddress: AVAIL, usedAddress: USED }
       const ring = await session.startRing(layout)
-      for (const { writes, kick, storm } of steps) {
+      for (const [index, { writes, kick, storm }] of steps.entries()) {
+        const forgery = forged?.[index]
+        if (forgery && inflight !== undefined)
+          writeSync(inflight, Buffer.from(forgery.bytes, 'hex'), 0, null, forgery.at)
         for (const write of writes) bytes.set(Buffer.from(write.bytes, 'hex'), write.at)
         this.messages += writes.length
         if (kick) ring.kick()
         if (storm !== 0) rage(new Random(storm), bytes)
         await new Promise(setImmediate)
+        await moment()
       }
       // The device answers, so it has not been caught in a loop by the ring.
       await session.request('GET_FEATURES')
@@ -92,8 +105,18 @@ export class RingLevel implements Level<RingCase> {
     } finally {
       session.close()
       memory.close()
+      if (inflight !== undefined) closeSync(inflight)
     }
-    await this.#victim.requireHealthy()
+    // The front-end has just left.
+    await moment()
+  }
+
+  requireHealthy(thoroughly: boolean) {
+    return thoroughly ? this.#victim.requireHealthy() : this.#victim.requireServing()
+  }
+
+  get strike() {
+    return this.#victim.strike
   }
 
   holdings() {
@@ -116,6 +139,16 @@ function requests(random: Random): Step['writes'][number][] {
     const message = fuseMessage(random)
     const bytes = random.oneIn(3) ? mutated(random, message) : message
     return { at: REQUESTS + random.below(8) * SLOT, bytes: bytes.subarray(0, SLOT).toString('hex') }
+  })
+}
+
+/** Words of the record: its head, and what it says of a buffer (vhost-user, inflight I/O tracking: queue_region_split). */
+function forgeries(random: Random, size: number): Step['writes'][number][] {
+  const block = Math.ceil((16 + 16 * size) / 64) * 64
+  return random.times(8, () => {
+    const at = QUEUE * block + (random.oneIn(2) ? 8 + 2 * random.below(4) : 16 + random.below(16 * size))
+    const bytes = random.oneIn(2) ? u16(random.pick([0, 1, size, 0xffff, random.below(0x10000)])) : '01'
+    return { at, bytes }
   })
 }
 

@@ -66,7 +66,7 @@ export class SessionLevel implements Level<SessionCase> {
     return { moves: [...opened, ...moves], hasty: random.oneIn(3) }
   }
 
-  async run({ moves, hasty }: SessionCase): Promise<void> {
+  async run({ moves, hasty }: SessionCase, moment: () => Promise<void>): Promise<void> {
     const front = new FrontEnd(this.#victim.socketPath)
     this.messages = moves.length
     try {
@@ -80,11 +80,21 @@ export class SessionLevel implements Level<SessionCase> {
         if (what === 'half a message') break
         if (!hasty) await done
         else await new Promise(setImmediate)
+        await moment()
       }
     } finally {
       front.close()
     }
-    await this.#victim.requireHealthy()
+    // The front-end has just left.
+    await moment()
+  }
+
+  requireHealthy(thoroughly: boolean) {
+    return thoroughly ? this.#victim.requireHealthy() : this.#victim.requireServing()
+  }
+
+  get strike() {
+    return this.#victim.strike
   }
 
   holdings() {

@@ -48,7 +48,7 @@ export class SocketLevel implements Level<SocketCase> {
     return random.oneIn(2) ? steps : [...handshake(), ...steps]
   }
 
-  async run(steps: SocketCase): Promise<void> {
+  async run(steps: SocketCase, moment: () => Promise<void>): Promise<void> {
     const { fdOf, shorten, close } = descriptors(this.#victim.folder)
     const session = FrontendSession.connect(this.#victim.socketPath)
     this.messages = 0
@@ -61,6 +61,7 @@ export class SocketLevel implements Level<SocketCase> {
         this.messages++
         if (shortened) shorten()
         await new Promise(setImmediate)
+        await moment()
       }
     } catch (error) {
       // The back-end sent the peer away, as it may; anything else is a fault of this level.
@@ -69,7 +70,16 @@ export class SocketLevel implements Level<SocketCase> {
       session.close()
       close()
     }
-    await this.#victim.requireHealthy()
+    // The front-end has just left.
+    await moment()
+  }
+
+  requireHealthy(thoroughly: boolean) {
+    return thoroughly ? this.#victim.requireHealthy() : this.#victim.requireServing()
+  }
+
+  get strike() {
+    return this.#victim.strike
   }
 
   holdings() {

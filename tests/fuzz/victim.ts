@@ -7,35 +7,54 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { ROOT_NODE } from '@ovfs/fuse-proto'
+import { FrontendSession } from '@ovfs/vhost-user'
 import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
-import { type Daemon, startOvfs } from '../harness/daemon.ts'
+import { startOvfs } from '../harness/daemon.ts'
 import { repository } from '../harness/initramfs.ts'
 import { type Holdings, holdingsOf } from './flatness.ts'
+import { startKept } from './kept-victim.ts'
 
 /** Compiled, since the daemon is. */
 const COLLECTOR = join(repository, 'tests', 'dist', 'fuzz', 'collector.js')
 const CONTENT = 'what a well-behaved guest reads\n'
 
+/** A process, and whoever comes after it. */
+interface Target {
+  /** Throws if it has died by itself. */
+  requireAlive?(): void
+  readonly socketPath: string
+  readonly pid: number
+  stderr(): string
+  stop(): Promise<void>
+}
+
 export class Victim {
   readonly #folder: string
-  readonly #daemon: Daemon
+  readonly #target: Target
+  /** Kills the daemon; resolves when the next one has taken over. Undefined if there is no next one. */
+  readonly strike: (() => Promise<void>) | undefined
 
-  static async start(): Promise<Victim> {
+  /** @param isKept a service manager keeps its connection, a state folder its session, and it is started again when it dies */
+  static async start(isKept: boolean): Promise<Victim> {
     const folder = await mkdtemp(join(tmpdir(), 'ovfs-fuzz-'))
     await mkdir(join(folder, 'share'))
     await writeFile(join(folder, 'share', 'file'), CONTENT)
     await writeFile(join(folder, 'beside'), CONTENT)
     const env = { NODE_OPTIONS: `--import=${pathToFileURL(COLLECTOR)}` }
-    return new Victim(folder, await startOvfs(`fs://${folder}/share`, { args: ['--read-only'], env }))
+    const uri = `fs://${folder}/share`
+    if (!isKept) return new Victim(folder, await startOvfs(uri, { args: ['--read-only'], env }), undefined)
+    const { target, strike } = await startKept(uri, env)
+    return new Victim(folder, target, strike)
   }
 
-  private constructor(folder: string, daemon: Daemon) {
+  private constructor(folder: string, target: Target, strike: (() => Promise<void>) | undefined) {
     this.#folder = folder
-    this.#daemon = daemon
+    this.#target = target
+    this.strike = strike
   }
 
   get socketPath(): string {
-    return this.#daemon.socketPath
+    return this.#target.socketPath
   }
 
   get folder(): string {
@@ -43,17 +62,31 @@ export class Victim {
   }
 
   async holdings(): Promise<Holdings> {
-    const heard = this.#daemon.stderr().length
-    process.kill(this.#daemon.pid, 'SIGUSR2')
+    const heard = this.#target.stderr().length
+    process.kill(this.#target.pid, 'SIGUSR2')
     for (;;) {
-      const heap = /holds (\d+) bytes\n/.exec(this.#daemon.stderr().slice(heard))?.[1]
-      if (heap !== undefined) return { heap: Number(heap), ...holdingsOf(this.#daemon.pid) }
+      const heap = /holds (\d+) bytes\n/.exec(this.#target.stderr().slice(heard))?.[1]
+      if (heap !== undefined) return { heap: Number(heap), ...holdingsOf(this.#target.pid) }
       await delay(5)
+    }
+  }
+
+  /** Rejects unless the next front-end gets an answer. */
+  async requireServing(): Promise<void> {
+    this.#target.requireAlive?.()
+    const session = FrontendSession.connect(this.socketPath)
+    try {
+      await session.request('GET_FEATURES')
+    } catch (cause) {
+      throw this.#notServed(cause)
+    } finally {
+      session.close()
     }
   }
 
   /** Rejects unless a front-end that keeps the rules is served, and sees what it should. */
   async requireHealthy(): Promise<void> {
+    this.#target.requireAlive?.()
     try {
       const driver = await VirtioFsDriver.connect(this.socketPath, { queueSize: 16, slots: 1 })
       try {
@@ -67,15 +100,19 @@ export class Victim {
         await driver.close()
       }
     } catch (cause) {
-      const said = this.#daemon.stderr().split('\n').slice(-12).join('\n')
-      throw new Error(`a good front-end is not served: ${(cause as Error).message}\n${said}`, { cause })
+      throw this.#notServed(cause)
     }
+  }
+
+  #notServed(cause: unknown): Error {
+    const said = this.#target.stderr().split('\n').slice(-12).join('\n')
+    return new Error(`a good front-end is not served: ${(cause as Error).message}\n${said}`, { cause })
   }
 
   async stop(): Promise<void> {
     const beside = await readFile(join(this.#folder, 'beside'), 'utf8')
     const names = [...(await readdir(this.#folder)), ...(await readdir(join(this.#folder, 'share')))].sort()
-    await this.#daemon.stop()
+    await this.#target.stop()
     await rm(this.#folder, { recursive: true, force: true })
     if (beside !== CONTENT || names.join() !== 'beside,file,share') throw new Error(`it wrote: ${names}`)
   }

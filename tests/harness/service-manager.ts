@@ -48,6 +48,11 @@ export class Service {
     return this.#said
   }
 
+  /** Of the present process. */
+  get pid(): number {
+    return this.#child!.pid!
+  }
+
   /** How often it was started. */
   get starts(): number {
     return this.#starts
