@@ -4,6 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { PROGRAM } from '../harness/daemon.ts'
 import { Service } from '../harness/service-manager.ts'
 
@@ -35,6 +36,8 @@ export async function startKept(uri: string, env: Readonly<Record<string, string
   }
   const strike = async () => {
     requireAlive()
+    // At one of the moments between which it accepts, stores, reads and answers.
+    await delay((strikes * 7) % 20)
     strikes++
     await service.restart('SIGKILL')
     await service.ready()

@@ -4,6 +4,7 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { FrontendMemory, FrontendSession } from '@ovfs/vhost-user'
 import { fuseMessage } from './fuse-message.ts'
+import { sayInit } from './good-guest.ts'
 import type { Level } from './level.ts'
 import { mutated, Random } from './random.ts'
 import type { Victim } from './victim.ts'
@@ -23,6 +24,8 @@ export interface RingCase {
   readonly steps: readonly Step[]
   /** What the front-end writes into its record of buffers in flight, once before each step; without it, it keeps none. */
   readonly forged?: Step['writes']
+  /** A guest that keeps the rules has said INIT before, on another ring. */
+  readonly begins?: true
 }
 
 const MEMORY = 0x40000
@@ -39,6 +42,7 @@ const VERSION_1 = 1n << 32n
 const PROTOCOL_FEATURES = 1n << 30n
 /** The request queue; hiprio is 0. */
 const QUEUE = 1
+const GOOD_RING = { index: 2, address: 0x30000, requestAddress: 0x31000 }
 
 export class RingLevel implements Level<RingCase> {
   readonly name = 'ring'
@@ -66,10 +70,11 @@ export class RingLevel implements Level<RingCase> {
       return { writes, kick: !random.oneIn(10), storm: random.oneIn(3) ? random.next() : 0 }
     })
     const which = random.below(4)
-    return { size, features: which, steps, ...(random.oneIn(3) && { forged: forgeries(random, size) }) }
+    const forged = random.oneIn(3) && { forged: forgeries(random, size) }
+    return { size, features: which, steps, ...forged, ...(random.oneIn(2) && { begins: true as const }) }
   }
 
-  async run({ size, features, steps, forged }: RingCase, moment: () => Promise<void>): Promise<void> {
+  async run({ size, features, steps, forged, begins }: RingCase, moment: () => Promise<void>): Promise<void> {
     const memory = new FrontendMemory([{ guestAddress: 0, size: MEMORY }])
     const bytes = Buffer.from(memory.regions[0]!.pieces[0] as ArrayBuffer)
     const session = FrontendSession.connect(this.#victim.socketPath)
@@ -84,6 +89,7 @@ export class RingLevel implements Level<RingCase> {
         await session.useInflight(record)
       }
       const layout = { index: QUEUE, size, descAddress: DESC, availAddress: AVAIL, usedAddress: USED }
+      if (begins) await sayInit(session, memory, { ...GOOD_RING, eventIdx: (features & 2) !== 0 })
       const ring = await session.startRing(layout)
       for (const [index, { writes, kick, storm }] of steps.entries()) {
         const forgery = forged?.[index]

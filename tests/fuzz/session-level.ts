@@ -1,9 +1,9 @@
 // Whole sessions in the wrong order: each message is right by itself, and comes when no monitor would send it.
 
-import { FuseClient } from '@ovfs/fuse-proto'
 import { FrontendMemory, type FrontendRing, FrontendSession } from '@ovfs/vhost-user'
 import { DriverQueue, GuestMemory } from '@ovfs/virtqueue'
 import { fuseMessage } from './fuse-message.ts'
+import { initMessage } from './good-guest.ts'
 import type { Level } from './level.ts'
 import { Random } from './random.ts'
 import type { Victim } from './victim.ts'
@@ -47,6 +47,8 @@ export interface SessionCase {
 const MEMORY = 0x80000
 const RING_BYTES = 0x10000
 const SIZE = 32
+/** A seed that makes a move about ring 1, to which INIT goes. */
+const ON_REQUEST_QUEUE = 1
 const VERSION_1 = 1n << 32n
 const PROTOCOL_FEATURES = 1n << 30n
 
@@ -62,7 +64,7 @@ export class SessionLevel implements Level<SessionCase> {
   generate(random: Random): SessionCase {
     const moves = random.times(40, () => ({ what: random.pick(MOVES), seed: random.next() }))
     const opening = ['handshake', 'add memory', 'start ring', 'init'] as const
-    const opened = random.oneIn(3) ? [] : opening.map(what => ({ what, seed: 0 }))
+    const opened = random.oneIn(3) ? [] : opening.map(what => ({ what, seed: ON_REQUEST_QUEUE }))
     return { moves: [...opened, ...moves], hasty: random.oneIn(3) }
   }
 
@@ -242,17 +244,4 @@ class FrontEnd {
     started.queue.publish()
     started.ring.kick()
   }
-}
-
-/** INIT as our client sends it. */
-function initMessage(): Promise<Uint8Array> {
-  return new Promise(resolve => {
-    const client = new FuseClient({
-      submit: request => {
-        resolve(Buffer.concat(request))
-        return new Promise(() => undefined)
-      },
-    })
-    void client.init()
-  })
 }

@@ -178,10 +178,15 @@ export class BackendServer {
     const { onError, onTakeOver } = this.#options
     let found: Takeover | undefined
     try {
-      found = SessionKeeper.takeOver(this.#keeping)
-      if (!found) return
-      this.#session = this.#begin(found)
-      onTakeOver?.()
+      const taken = SessionKeeper.takeOver(this.#keeping)
+      if (taken === undefined) return
+      if (typeof taken === 'number') {
+        this.#serve(taken)
+      } else {
+        found = taken
+        this.#session = this.#begin(found)
+        onTakeOver?.()
+      }
     } catch (cause) {
       if (found) this.#abandon(found)
       const isTold = cause instanceof VhostUserError && cause.code === 'TAKEOVER'

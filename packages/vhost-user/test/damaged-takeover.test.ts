@@ -208,3 +208,45 @@ test('a session that goes on has ended nobody', async () => {
   await until(() => record.takeovers === 0)
   expect(await session.request('GET_QUEUE_NUM')).toBe(2n)
 })
+
+test('a connection that was stored and not yet read is served as if it had just come', async () => {
+  const { path, store, session } = await scene()
+  session.close()
+  await until(() => store.names.length === 0)
+  const before = openDescriptors()
+  const [mine, theirs] = createSocketPair()
+  const recordFd = SessionRecord.create()
+  new SessionRecord(recordFd).unmap()
+  const rings = createMemFd('rings', 4096)
+  const stored = { record: recordFd, rings, connection: theirs }
+  await store.put(new Map(Object.entries(stored).map(([what, fd], i) => [`vhost-user-${i}-${what}`, fd])))
+  for (const fd of Object.values(stored)) closeFd(fd)
+  const next = succeed(store)
+  const second = live(`${path}-2`, next)
+  const other = new FrontendSession(mine)
+  await other.handshake()
+  expect(await other.request('GET_QUEUE_NUM')).toBe(2n)
+  expect(second.errors).toEqual([])
+  other.close()
+  await until(() => next.names.length === 0)
+  await second.server.close()
+  expect(openDescriptors()).toBe(before)
+})
+
+test('what is left of a session that was over is nothing to tell of', async () => {
+  const { path, store } = await wholeScene()
+  const next = succeed(store)
+  const [, fd] = [...next.inherited].find(([name]) => name.endsWith('record'))!
+  const record = new SessionRecord(fd)
+  record.end()
+  record.unmap()
+  // The first that go when a session is forgotten are those that came last.
+  for (const name of [...next.names].slice(-2)) {
+    await next.remove([name])
+    closeFd(next.claim(name)!)
+  }
+  const second = live(path, next)
+  expect(second.errors).toEqual([])
+  expect(second.takeovers).toEqual([])
+  await until(() => next.names.length === 0)
+})

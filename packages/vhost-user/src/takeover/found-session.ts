@@ -21,12 +21,21 @@ export interface FoundSession {
   readonly recordName: FdName
 }
 
-/** The session in force. Throws TAKEOVER if there is none, if it lacks a descriptor, or if it is given up. */
-export function findSession(kept: KeptFds): FoundSession {
+/**
+ * The session in force. Or, of one whose first message has not been read, the name of its connection: it is as if it had just been
+ * accepted. Undefined if the session was over. Throws TAKEOVER if there is none, if it lacks a descriptor, or if it is given up.
+ */
+export function findSession(kept: KeptFds): FoundSession | FdName | undefined {
+  let wasOver = false
   for (const [recordName, fd] of kept.inherited) {
     if (!recordName.endsWith(RECORD)) continue
     const session = readRecord(fd)
-    if (!session) continue
+    if (session === 'new') {
+      const connection = [...kept.inherited.keys()].find(name => name.endsWith(CONNECTION))
+      if (connection !== undefined) return connection
+    }
+    if (session === 'over') wasOver = true
+    if (!session || typeof session === 'string') continue
     const missing = session.fds.filter(name => !kept.inherited.has(name))
     if (missing.length === 0) return { session, recordName }
     throw new VhostUserError(
@@ -34,6 +43,7 @@ export function findSession(kept: KeptFds): FoundSession {
       `${missing.length} of the ${session.fds.length} descriptors of a session have not come back, such as ${missing[0]}`,
     )
   }
+  if (wasOver) return undefined
   throw new VhostUserError('TAKEOVER', 'descriptors of a session have come back without a record of it')
 }
 
@@ -50,10 +60,11 @@ export function disconnectAll(kept: KeptFds): void {
   }
 }
 
-function readRecord(fd: number): SavedSession | undefined {
+function readRecord(fd: number): SavedSession | 'new' | 'over' | undefined {
   const record = new SessionRecord(fd)
   try {
-    const { takeovers } = record
+    const { takeovers, stage } = record
+    if (stage === 'over') return stage
     if (takeovers >= MOST_TAKEOVERS) {
       throw new VhostUserError(
         'TAKEOVER',
@@ -62,6 +73,7 @@ function readRecord(fd: number): SavedSession | undefined {
     }
     // Before anything in it is believed.
     record.takeovers = takeovers + 1
+    if (stage === 'new') return stage
     const state = record.state
     if (state === undefined || state === null) return undefined
     if (isSavedSession(state) && namesIn(state.state).every(name => state.fds.includes(name))) return state

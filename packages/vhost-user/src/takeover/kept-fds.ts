@@ -100,6 +100,7 @@ export class KeptFds implements FdNames, InheritedFds {
       gone.push(name)
     }
     for (const [fd, name] of this.#names) if (!names.has(name)) this.#names.delete(fd)
-    if (gone.length > 0) await this.#store.remove(gone)
+    // The record of a session is stored first and goes last: it tells what the rest is that is still there.
+    if (gone.length > 0) await this.#store.remove(gone.reverse())
   }
 }

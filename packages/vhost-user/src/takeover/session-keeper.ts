@@ -76,10 +76,11 @@ export class SessionKeeper {
   }
 
   /**
-   * For the session that a predecessor has left in the store; undefined if there is none. Throws TAKEOVER if there is one and
-   * it is not whole or has ended too many processes: its front-end is disconnected then, and nothing of it stays.
+   * For the session that a predecessor has left in the store; only its connection, owned by the caller, if it has not begun;
+   * undefined if there is none. Throws TAKEOVER if there is one and it is not whole or has ended too many processes: its front-end
+   * is disconnected then, and nothing of it stays.
    */
-  static takeOver(options: SessionKeeperOptions): Takeover | undefined {
+  static takeOver(options: SessionKeeperOptions): Takeover | number | undefined {
     const kept = new KeptFds(options.store, options.prefix)
     if (kept.inherited.size === 0) return undefined
     const taken: number[] = []
@@ -88,7 +89,14 @@ export class SessionKeeper {
       return taken.at(-1)!
     }
     try {
-      const { session, recordName } = findSession(kept)
+      const found = findSession(kept)
+      if (typeof found !== 'object') {
+        const connection = found === undefined ? undefined : kept.take(found)
+        kept.settle()
+        kept.retain(new Set()).catch(options.report)
+        return connection
+      }
+      const { session, recordName } = found
       const [recordFd, ringsFd, fd] = [recordName, session.ringRecords, session.connection].map(take)
       const keeper = new SessionKeeper(options, kept, recordFd!, ringsFd!)
       keeper.#connection = session.connection

@@ -77,6 +77,12 @@ export class SessionRecord {
     }
   }
 
+  /** `new`: nothing has been read yet. `over`: the front-end has gone or was sent away. */
+  get stage(): 'new' | 'going on' | 'over' {
+    if (this.#words[HEADER.inForce] !== 0) return 'going on'
+    return this.#words[HEADER.finished] === 0 ? 'new' : 'over'
+  }
+
   /** Processes that have taken the session over, one after the other, and of which none got on with it. */
   get takeovers(): number {
     return this.#words[HEADER.takeovers]!
