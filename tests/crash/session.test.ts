@@ -1,4 +1,4 @@
-// A guest does not notice that its daemon was killed: 30 kills by default, and
+// A guest does not notice that its daemon was killed: 100 kills by default, and
 // OVFS_SESSION_KILLS=2000 npx vitest run tests/crash/session.test.ts for more. OVFS_CRASH_SEED has a workload again.
 
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { missingForOvfs } from '../harness/daemon.ts'
 import { type AtomicS3, startAtomicS3 } from './s3.ts'
 import { runSession, type SessionOutcome } from './session-kills.ts'
 
-const KILLS = Number(process.env.OVFS_SESSION_KILLS ?? 30)
+const KILLS = Number(process.env.OVFS_SESSION_KILLS ?? 100)
 const SEED = Number(process.env.OVFS_CRASH_SEED ?? Math.floor(Math.random() * 2 ** 32))
 const UPGRADES = Math.ceil(KILLS / 10)
 const PATIENCE_MS = 60_000 + KILLS * 10_000

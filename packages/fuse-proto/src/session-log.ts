@@ -58,8 +58,8 @@ const NEW_NAME = 'session.new'
 /** Is there while the log is read; holds how many processes have begun to. */
 const READERS = 'session.readers'
 const READERS_BYTES = 4096
-/** One that dies of the log would be followed by others without end. */
-const MOST_READERS = 3
+/** One that dies of the log would be followed by others without end. More than a few may be killed from outside meanwhile. */
+const MOST_READERS = 5
 const LEAST_BYTES = 1 << 20
 const MOST_BYTES = 1 << 29
 

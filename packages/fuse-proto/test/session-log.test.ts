@@ -156,7 +156,7 @@ test('a log that has become shorter is found, wherever it was cut', () => {
   }
 })
 
-test('a log of which the processes die that read it is refused after three, and one that is understood is not', () => {
+test('a log of which the processes die that read it is refused after five, and one that is understood is not', () => {
   const folder = new MemoryFolder()
   const log = open(folder)
   log.begin()
@@ -166,8 +166,8 @@ test('a log of which the processes die that read it is refused after three, and 
     expect(next.earlier).toHaveLength(1)
     next.understood()
   }
-  for (let death = 0; death < 3; death++) expect(open(folder).earlier).toHaveLength(1)
-  expect(() => open(folder)).toThrow(/3 processes/)
+  for (let death = 0; death < 5; death++) expect(open(folder).earlier).toHaveLength(1)
+  expect(() => open(folder)).toThrow(/5 processes/)
 })
 
 test('a log that somebody shortens is kept no more, and says so once', () => {

@@ -9,7 +9,8 @@ import { OpendalFs, type OpendalFsOptions, type ReplayReport, StateFolder } from
 import { Faults, faulty } from './faulty-operator.ts'
 import { Guest } from './guest.ts'
 
-const never = new Promise<void>(() => undefined)
+/** One for each who waits: a promise that all shared would keep them all in memory. */
+const never = () => new Promise<void>(() => undefined)
 
 export class CrashRig {
   readonly folder = mkdtempSync(join(tmpdir(), 'ovfs-crash-'))
@@ -55,7 +56,7 @@ export class CrashRig {
   /** From now on the storage hears nothing any more: the calls of the doomed stay without an answer. */
   freeze(): void {
     this.isFrozen = true
-    this.faults.before = () => never
+    this.faults.before = never
   }
 
   /** Lets so many changes of the storage happen, and none after them. Resolves when the next one is tried. */
@@ -63,11 +64,11 @@ export class CrashRig {
     let left = changes
     return new Promise(resolve => {
       this.faults.before = operation => {
-        if (!CHANGES.has(operation)) return left < 0 ? never : undefined
+        if (!CHANGES.has(operation)) return left < 0 ? never() : undefined
         if (--left >= 0) return undefined
         this.isFrozen = true
         resolve()
-        return never
+        return never()
       }
     })
   }

@@ -11,7 +11,8 @@ import { OpendalFs, type OpendalFsOptions, StateFolder } from '../src/index.ts'
 import { Faults, faulty } from './faulty-operator.ts'
 import { Guest } from './guest.ts'
 
-const never = new Promise<void>(() => undefined)
+/** One for each who waits: a promise that all shared would keep them all in memory. */
+const never = () => new Promise<void>(() => undefined)
 const CHANGES = new Set(['write', 'writer', 'delete', 'rename', 'copy', 'createDir'])
 
 export class SessionRig {
@@ -25,6 +26,8 @@ export class SessionRig {
   readonly #operator: Operator
   readonly #options: Partial<OpendalFsOptions>
   #state: StateFolder | undefined
+  /** Runs before each change of the storage, and before each of the journal. */
+  #beforeStep: () => Promise<void> | undefined = () => undefined
 
   constructor(scheme: string, operator: Operator, options: Partial<OpendalFsOptions> = {}) {
     this.#scheme = scheme
@@ -34,8 +37,24 @@ export class SessionRig {
 
   /** A guest, whose session goes on if there is one. */
   async start(): Promise<Guest> {
-    this.faults = new Faults()
+    this.#thaw()
+    const guest = await this.#start()
+    this.log.begin()
+    return guest
+  }
+
+  /** As `start`, but killed after so many steps. True if it was through before. */
+  async startAndKill(steps: number): Promise<boolean> {
+    this.#thaw()
+    const frozen = this.freezeAfter(steps).then(() => false)
+    const isThrough = await Promise.race([frozen, this.#start().then(() => true)])
+    await this.kill()
+    return isThrough
+  }
+
+  async #start(): Promise<Guest> {
     this.#state = await StateFolder.open(this.path)
+    this.#gateJournal(this.#state)
     const folder = Object.assign(this.memory, { path: this.path })
     this.log = new SessionLog({ folder, identity: 'same', onError: error => this.errors.push(error) })
     const goesOn = this.log.earlier.length > 0
@@ -49,21 +68,39 @@ export class SessionRig {
     })
     await this.fs.replay()
     this.fs.resume()
-    const guest = new Guest(this.fs, undefined, !goesOn)
-    this.log.begin()
-    return guest
+    return new Guest(this.fs, undefined, !goesOn)
   }
 
-  /** Lets so many changes of the storage happen, and none after them. Resolves when the next one is tried. */
-  freezeAfter(changes: number): Promise<void> {
+  #thaw(): void {
+    this.faults = new Faults()
+    this.#beforeStep = () => undefined
+  }
+
+  #gateJournal({ journal }: StateFolder): void {
+    const { commit, conclude } = journal
+    journal.commit = async changes => {
+      await this.#beforeStep()
+      return commit.call(journal, changes)
+    }
+    journal.conclude = async changes => {
+      if (changes.length > 0) await this.#beforeStep()
+      return conclude.call(journal, changes)
+    }
+  }
+
+  /** Lets so many steps happen, and none after them. Resolves when the next one is tried. */
+  freezeAfter(steps: number): Promise<void> {
     this.faults.sidecars = true
-    let left = changes
+    let left = steps
     return new Promise(resolve => {
-      this.faults.before = operation => {
-        if (!CHANGES.has(operation)) return left < 0 ? never : undefined
+      this.#beforeStep = () => {
         if (--left >= 0) return undefined
         resolve()
-        return never
+        return never()
+      }
+      this.faults.before = operation => {
+        if (CHANGES.has(operation)) return this.#beforeStep()
+        return left < 0 ? never() : undefined
       }
     })
   }
@@ -71,8 +108,12 @@ export class SessionRig {
   /** What is not in the storage or in the kept memory by now is lost. */
   async kill(): Promise<void> {
     this.faults.sidecars = true
-    this.faults.before = () => never
-    this.memory = this.memory.copy()
+    this.faults.before = never
+    this.#beforeStep = never
+    const left = this.memory.copy()
+    // Timers keep what waits for the storage, and that would keep it.
+    this.memory.buffers.clear()
+    this.memory = left
     this.log.close()
     await this.#state?.close()
   }
@@ -88,6 +129,7 @@ export class SessionRig {
   }
 
   remove(): void {
+    this.memory.buffers.clear()
     rmSync(this.path, { recursive: true, force: true })
   }
 }

@@ -70,8 +70,8 @@ export interface NamesInUse {
   isOpen(node: number): boolean
   /** Somebody has it open, and bytes of it are nowhere but in its object. */
   needsObject(node: number): boolean
-  /** The file has lost its name; its object is at `aside`. */
-  removed(node: number, aside: string): void
+  /** What was at `key` has lost its name. Its object is at `aside`, if anybody needs it. */
+  removed(node: number, key: string, aside: string | undefined): void
   moved(node: number, from: string, to: string): void
   published(key: string, size: number): void
 }
@@ -197,7 +197,7 @@ export class Replay {
   async #leaveAside(node: number, key: string, aside: string | null): Promise<Change[]> {
     if (aside === null) return []
     const isOpen = this.#inUse?.isAt(node, key) && this.#inUse.isOpen(node)
-    if (isOpen && (await this.#storage.stat(aside)) !== undefined) this.#inUse?.removed(node, aside)
+    if (isOpen && (await this.#storage.stat(aside)) !== undefined) this.#inUse?.removed(node, key, aside)
     const held = this.#heldAside(aside)
     if (held.length === 0) await this.#storage.delete(aside)
     return held
@@ -302,6 +302,7 @@ export class Replay {
     if (this.#inUse?.isRemoved(node) || (await this.#finishRemoval(entry))) {
       this.#finished++
       changes.push(...(await this.#leaveAside(node, object, aside)))
+      this.#inUse?.removed(node, object, undefined)
       for (const dropped of drops) {
         this.#files.delete(dropped)
         changes.push({ key: dropped })

@@ -1,7 +1,7 @@
 // Names that a guest takes away or moves. A request that comes again, because the process that began it was killed, may find its
 // work done: that is success then.
 
-import type { RequestContext } from '@ovfs/fuse-proto'
+import { FsError, type RequestContext } from '@ovfs/fuse-proto'
 import type { Attempts } from '../session/attempts.ts'
 import type { Inode } from './inode.ts'
 import type { Namespace } from './namespace.ts'
@@ -29,12 +29,19 @@ export class NameChanges {
     return this.#remove(ctx, parent, name, () => this.#namespace.rmdir(parent, name))
   }
 
-  /** What an earlier attempt found and this one does not is gone by that attempt. */
+  /** What an earlier attempt found and this one does not, or not any more, is gone by that attempt. */
   #remove(ctx: RequestContext, parent: Inode, name: string, remove: () => Promise<void>): Promise<void> {
-    const look = () => this.#idOf(parent, name)
-    return this.#attempts.run(ctx, look, async found => {
-      if (!found || (await look()) !== 0) await remove()
-    })
+    return this.#attempts.run(
+      ctx,
+      () => this.#idOf(parent, name),
+      async found => {
+        try {
+          await remove()
+        } catch (error) {
+          if (!(found && error instanceof FsError && error.code === 'ENOENT')) throw error
+        }
+      },
+    )
   }
 
   rename(

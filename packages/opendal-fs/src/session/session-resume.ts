@@ -173,14 +173,19 @@ export class SessionResume {
     return dirty === undefined || (info !== undefined && dirty.state.base !== undefined)
   }
 
-  removed(node: number, aside: string): void {
-    const inode = this.#inodes.get(node)
-    if (inode?.file === undefined) return
-    inode.file.detachedKey = aside
-    const { parent, name } = inode
+  removed(node: number, key: string, aside: string | undefined): void {
+    if (!this.isAt(node, key)) return
+    const inode = this.#inodes.get(node)!
+    if (inode.file !== undefined) inode.file.detachedKey = aside
+    this.#lose(inode)
+    this.#save()
+  }
+
+  #lose(inode: Inode): void {
+    const { parent, name, file } = inode
+    if (file !== undefined && inode.opens === 0) this.#publisher.discard(inode)
     this.#tree.table.remove(inode)
     if (parent !== undefined) this.#tree.nameRemoved(parent, name)
-    this.#save()
   }
 
   moved(node: number, from: string, to: string): void {
@@ -191,7 +196,7 @@ export class SessionResume {
     const name = this.#tree.names.toName(to.slice(cut).replace(/\/$/, ''))
     if (parent?.directory === undefined || name === undefined) return
     const there = parent.directory.children.get(name)
-    if (there !== undefined) this.#tree.table.remove(there)
+    if (there !== undefined) this.#lose(there)
     parent.directory.absent.delete(name)
     // The guest may have forgotten it.
     if (inode !== undefined) {
