@@ -39,4 +39,4 @@ export {
 } from './messages.ts'
 export type { FdStore } from './takeover/fd-store.ts'
 export { InProcessFdStore } from './takeover/in-process-store.ts'
-export { ServiceManager } from './takeover/service-manager.ts'
+export { type ListeningSocket, ServiceManager } from './takeover/service-manager.ts'

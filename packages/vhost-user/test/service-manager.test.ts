@@ -93,6 +93,48 @@ test('the manager hears of states', async () => {
   expect(states).toEqual(['READY=1', 'STOPPING=1'])
 })
 
+test('the manager hears what the service does, that it is alive, and how long its end may take', async () => {
+  const { manager, states } = sides()
+  await manager.status('serving\nREADY=1')
+  await manager.alive()
+  await manager.stopping(1500)
+  await manager.remove([])
+  expect(states).toEqual([
+    'STATUS=serving READY=1',
+    'WATCHDOG=1',
+    'STOPPING=1',
+    'EXTEND_TIMEOUT_USEC=1500000',
+  ])
+})
+
+test.each([
+  [{}, undefined],
+  [{ WATCHDOG_USEC: '3000000' }, 3000],
+  [{ WATCHDOG_USEC: '3000000', WATCHDOG_PID: `${process.pid}` }, 3000],
+  [{ WATCHDOG_USEC: '3000000', WATCHDOG_PID: '1' }, undefined],
+  [{ WATCHDOG_USEC: '0' }, undefined],
+  [{ WATCHDOG_USEC: 'often' }, undefined],
+])('how often the manager wants to hear that the service is alive: %j', (variables, expected) => {
+  const address = join(temporaryFolder(), 'notify')
+  const socket = new NotifySocket({ address, limit: 1, onError: () => undefined })
+  onTestFinished(() => socket.close())
+  const environment = { NOTIFY_SOCKET: address, ...variables }
+  expect(ServiceManager.fromEnvironment(environment)!.watchdogMs).toBe(expected)
+  expect(environment).toEqual({})
+})
+
+test('whether a session waits for this process is known before anything is claimed', () => {
+  const variables = {
+    LISTEN_PID: `${process.pid}`,
+    LISTEN_FDS: '2',
+    LISTEN_FDNAMES: 'a.socket:vhost-user-0-record',
+  }
+  expect(ServiceManager.hasSession(variables)).toBe(true)
+  expect(ServiceManager.hasSession({ ...variables, LISTEN_PID: '1' })).toBe(false)
+  expect(ServiceManager.hasSession({ ...variables, LISTEN_FDS: '1' })).toBe(false)
+  expect(ServiceManager.hasSession({})).toBe(false)
+})
+
 test('no descriptor is left behind', async () => {
   const { manager, socket } = sides()
   const fd = memory()

@@ -1,4 +1,4 @@
-// The service manager's side of this process (sd_notify(3), sd_listen_fds(3)): says that the service is ready or stopping,
+// The service manager's side of this process (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)): says how the service is,
 // gives descriptors into its file-descriptor store, and finds those that it was started with. That is systemd, or anything
 // that speaks its protocol: datagrams to the socket NOTIFY_SOCKET, descriptors from number 3 on.
 
@@ -15,19 +15,46 @@ const FIRST_FD = 3
 const PROBE = 'service-manager-probe'
 /** Milliseconds after which a full queue of the manager is tried again. */
 const RETRY_DELAY = 5
+/** systemd.socket(5): how the descriptors of a socket unit end that says nothing else. */
+const SOCKET_UNIT = '.socket'
+const VARIABLES = [
+  'NOTIFY_SOCKET',
+  'LISTEN_PID',
+  'LISTEN_FDS',
+  'LISTEN_FDNAMES',
+  'WATCHDOG_PID',
+  'WATCHDOG_USEC',
+] as const
 
 type Environment = Record<string, string | undefined>
+
+/** A socket that the manager listens on for its service, under the name of the unit that says so. */
+export interface ListeningSocket {
+  readonly unit: string
+  readonly fd: number
+}
 
 export class ServiceManager implements FdStore {
   readonly #socket: number
   readonly #inherited: Map<string, number>
+  /** Milliseconds from one `alive` to the next, at most, once the service is ready; undefined if nobody listens for it. */
+  readonly watchdogMs: number | undefined
   /** One exchange after the other, so that the fate of a probe belongs to what was sent before it. */
   #turn: Promise<unknown> = Promise.resolve()
 
   /** Owns the socket from now on, and the descriptors. */
-  private constructor(socket: number, inherited: Map<string, number>) {
+  private constructor(socket: number, inherited: Map<string, number>, watchdogMs: number | undefined) {
     this.#socket = socket
     this.#inherited = inherited
+    this.watchdogMs = watchdogMs
+  }
+
+  /**
+   * Whether this process was started with the session of a predecessor, which the manager gives up when it gives up the service.
+   * Changes nothing; to be asked before `fromEnvironment`.
+   */
+  static hasSession(environment: Environment = process.env, prefix = DEFAULT_PREFIX): boolean {
+    return inheritedNames(environment).some(name => name.startsWith(prefix))
   }
 
   /**
@@ -38,14 +65,14 @@ export class ServiceManager implements FdStore {
     const address = environment.NOTIFY_SOCKET
     if (address === undefined || address === '') return undefined
     const inherited = inheritedFds(environment)
-    for (const name of ['NOTIFY_SOCKET', 'LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES'])
-      delete environment[name]
+    const watchdogMs = watchdogInterval(environment)
+    for (const name of VARIABLES) delete environment[name]
     const socket = connectDatagrams(address)
     // Of a process that died while it waited for the answer.
     const probe = inherited.get(PROBE)
     if (probe !== undefined) closeFd(probe)
     inherited.delete(PROBE)
-    return new ServiceManager(socket, inherited)
+    return new ServiceManager(socket, inherited, watchdogMs)
   }
 
   get inherited(): ReadonlyMap<string, number> {
@@ -58,14 +85,31 @@ export class ServiceManager implements FdStore {
     return fd
   }
 
+  /** The socket of the socket unit that belongs to this service, if there is one; owned by the caller. The first, if it has several. */
+  claimSocket(): ListeningSocket | undefined {
+    const unit = [...this.#inherited.keys()].find(name => name.endsWith(SOCKET_UNIT))
+    return unit === undefined ? undefined : { unit, fd: this.claim(unit)! }
+  }
+
   /** The service does what it is for from now on. */
   ready(): Promise<void> {
     return this.#inTurn(() => this.#send('READY=1'))
   }
 
-  /** The service is about to end by itself. */
-  stopping(): Promise<void> {
-    return this.#inTurn(() => this.#send('STOPPING=1'))
+  /** What the service is doing, in one line, for a person who asks the manager. */
+  status(text: string): Promise<void> {
+    return this.#inTurn(() => this.#send(`STATUS=${text.replaceAll('\n', ' ')}`))
+  }
+
+  /** The event loop turns. */
+  alive(): Promise<void> {
+    return this.#inTurn(() => this.#send('WATCHDOG=1'))
+  }
+
+  /** The service is about to end by itself, within so many milliseconds, whatever the manager itself allows. */
+  stopping(withinMs?: number): Promise<void> {
+    const extended = withinMs === undefined ? '' : `\nEXTEND_TIMEOUT_USEC=${Math.ceil(withinMs) * 1000}`
+    return this.#inTurn(() => this.#send(`STOPPING=1${extended}`))
   }
 
   put(fds: ReadonlyMap<string, number>): Promise<void> {
@@ -154,19 +198,29 @@ export class ServiceManager implements FdStore {
   }
 }
 
-/** sd_listen_fds(3): LISTEN_FDS descriptors from 3 on, if they are meant for this process, and their names. */
-function inheritedFds({ LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES }: Environment): Map<string, number> {
-  const found = new Map<string, number>()
-  if (Number(LISTEN_PID) !== process.pid) return found
+/** sd_listen_fds(3): names of LISTEN_FDS descriptors from 3 on, if they are meant for this process. */
+function inheritedNames({ LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES }: Environment): string[] {
   const count = Number(LISTEN_FDS)
-  if (!Number.isSafeInteger(count) || count < 0) return found
+  if (Number(LISTEN_PID) !== process.pid || !Number.isSafeInteger(count) || count < 0) return []
   const names = LISTEN_FDNAMES?.split(':') ?? []
-  for (let i = 0; i < count; i++) {
+  return Array.from({ length: count }, (_, i) => names[i] ?? 'unknown')
+}
+
+function inheritedFds(environment: Environment): Map<string, number> {
+  const found = new Map<string, number>()
+  for (const [i, name] of inheritedNames(environment).entries()) {
     const fd = FIRST_FD + i
     setCloseOnExec(fd)
-    const name = names[i] ?? 'unknown'
     // Nothing of this package shares a name; of others that do, each can still be told from the next.
     found.set(found.has(name) ? `${name}:${i}` : name, fd)
   }
   return found
+}
+
+/** sd_watchdog_enabled(3): without a process it is meant for whoever reads it. */
+function watchdogInterval({ WATCHDOG_PID, WATCHDOG_USEC }: Environment): number | undefined {
+  const microseconds = Number(WATCHDOG_USEC)
+  if (!Number.isSafeInteger(microseconds) || microseconds <= 0) return undefined
+  if (WATCHDOG_PID !== undefined && Number(WATCHDOG_PID) !== process.pid) return undefined
+  return microseconds / 1000
 }
