@@ -1,14 +1,22 @@
-// One line per event, as text or as JSON. Every text goes through the redactor, and no text can make a second line.
+// One line per event, as text, as JSON, or for a journal that has its own times and levels (sd-daemon(3)). Every text goes through the redactor, and no text can make a second line.
 
 import { singleLine } from './error.ts'
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
-export const LOG_FORMATS = ['text', 'json'] as const
+export const LOG_FORMATS = ['text', 'json', 'journal'] as const
 export type LogFormat = (typeof LOG_FORMATS)[number]
 
 export type LogValue = string | number | boolean | undefined
 export type LogFields = Readonly<Record<string, LogValue>>
+
+/** sd-daemon(3): what a journal takes for the level of a line that begins with it. */
+const JOURNAL_PREFIXES: Readonly<Record<LogLevel, string>> = {
+  error: '<3>',
+  warn: '<4>',
+  info: '<6>',
+  debug: '<7>',
+}
 
 export interface LogOptions {
   readonly level: LogLevel
@@ -48,14 +56,19 @@ export class Log {
 
   /** Words that other programs wait for: as they are, whatever the level. */
   status(message: string): void {
-    if (this.#options.format === 'json') this.#write('info', message, {})
-    else this.#options.write(`${message}\n`)
+    if (this.#options.format === 'text') this.#options.write(`${message}\n`)
+    else this.#write('info', message, {})
   }
 
   /** The last words before an exit: one line, whatever the level. */
   failure(message: string): void {
-    if (this.#options.format === 'json') this.#write('error', message, {})
-    else this.#options.write(`ovfs: ${singleLine(this.#options.redact(message))}\n`)
+    if (this.#options.format === 'text') this.#options.write(`ovfs: ${this.clean(message)}\n`)
+    else this.#write('error', message, {})
+  }
+
+  /** A text as it may be told: without secrets, on one line. */
+  clean(text: string): string {
+    return singleLine(this.#options.redact(text))
   }
 
   #event(level: LogLevel, message: string, fields: LogFields = {}): void {
@@ -64,8 +77,8 @@ export class Log {
   }
 
   #write(level: LogLevel, message: string, fields: LogFields): void {
-    const { format, now, redact, write } = this.#options
-    const clean = (value: LogValue) => (typeof value === 'string' ? singleLine(redact(value)) : value)
+    const { format, now, write } = this.#options
+    const clean = (value: LogValue) => (typeof value === 'string' ? this.clean(value) : value)
     const time = now().toISOString()
     const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
     if (format === 'json') {
@@ -79,7 +92,8 @@ export class Log {
       return
     }
     const tail = entries.map(([key, value]) => ` ${key}=${quoted(clean(value))}`).join('')
-    write(`${time} ${level.padEnd(5)} ${clean(message)}${tail}\n`)
+    const head = format === 'journal' ? JOURNAL_PREFIXES[level] : `${time} ${level.padEnd(5)} `
+    write(`${head}${clean(message)}${tail}\n`)
   }
 }
 

@@ -26,6 +26,7 @@ try {
   const code = await runProgram(process.argv.slice(2), {
     openShare,
     signals: process,
+    frontendWaits: ServiceManager.hasSession(),
     serviceManager: () => ServiceManager.fromEnvironment(),
     write: writeStderr,
     print: writeStdout,

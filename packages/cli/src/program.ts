@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { type Command, parseInvocation } from './command.ts'
 import { COMMANDS, helpCommand, serveCommand, servicesCommand } from './commands.ts'
 import { CliError, oneLine } from './error.ts'
-import { ExitCode } from './exit-code.ts'
+import { ExitCode, failureCode } from './exit-code.ts'
 import { commandHelp, overview } from './help.ts'
 import { nearest } from './nearest.ts'
 import { type ServeHost, serve } from './serve.ts'
@@ -22,7 +22,7 @@ export async function runProgram(args: readonly string[], host: Host): Promise<E
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     host.write(`ovfs: ${oneLine(error)}\n`)
-    return ExitCode.FAILED
+    return failureCode(error, host.frontendWaits)
   }
 }
 

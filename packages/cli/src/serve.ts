@@ -5,7 +5,7 @@ import type { ReplayReport } from '@ovfs/opendal-fs'
 import type { FdStore } from '@ovfs/virtio-fs'
 import type { Capability, Operator } from 'opendal'
 import { CliError, oneLine } from './error.ts'
-import { ExitCode } from './exit-code.ts'
+import { ExitCode, failureCode } from './exit-code.ts'
 import { requireFolder } from './host-folder.ts'
 import { Log, type LogFields } from './log.ts'
 import { ManagedService, type Manager } from './managed-service.ts'
@@ -63,6 +63,8 @@ export interface ServeHost {
   readonly signals: SignalEmitter & StatusEmitter
   /** Who started this process as a service, if anybody did. Throws if it cannot be reached. */
   readonly serviceManager: () => Manager | undefined
+  /** The service manager has kept a front-end for this process. */
+  readonly frontendWaits: boolean
   readonly write: (line: string) => void
   /** Learns the secrets. */
   readonly redactor: Redactor
@@ -73,6 +75,9 @@ export interface ServeHost {
 /** Words that other programs wait for on stderr before they start a virtual machine. */
 export const LISTENING = 'Waiting for vhost-user socket connection...'
 
+/** For what an end takes besides publishing. */
+const LAST_WORDS_MS = 10_000
+
 export async function serve(settings: ServeSettings, host: ServeHost): Promise<ExitCode> {
   const log = new Log({
     level: settings.logLevel,
@@ -81,12 +86,16 @@ export async function serve(settings: ServeSettings, host: ServeHost): Promise<E
     write: host.write,
     now: () => new Date(),
   })
+  const service = await ManagedService.open(host.serviceManager, settings.keepsFrontend, log)
   try {
-    return await run(settings, host, log)
+    return await run(settings, host, log, service)
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     log.failure(oneLine(error))
-    return ExitCode.FAILED
+    service.status.failed(oneLine(error))
+    return failureCode(error, host.frontendWaits)
+  } finally {
+    await service.close()
   }
 }
 
@@ -105,7 +114,12 @@ function renewed({ uri, assignments }: ServeSettings, host: ServeHost, log: Log)
   }
 }
 
-async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<ExitCode> {
+async function run(
+  settings: ServeSettings,
+  host: ServeHost,
+  log: Log,
+  service: ManagedService,
+): Promise<ExitCode> {
   const storage = parseStorage(settings.uri, settings.assignments, processSources)
   for (const secret of storage.secrets) host.redactor.add(secret)
   if (storage.exposed.length > 0) host.hideCommandLine(`ovfs serve ${storage.display}`)
@@ -114,15 +128,17 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
       instead: `-o ${name}=env:NAME or -o ${name}=file:PATH`,
     })
   }
-  const { endpoint, socketMode, socketGroup } = settings
+  const { socketMode, socketGroup } = settings
+  const endpoint = endpointOf(settings, service)
   const access = { mode: socketMode, gid: socketGroup === undefined ? undefined : groupId(socketGroup) }
   if (settings.files.stagingDir !== undefined)
     requireFolder(settings.files.stagingDir, true, 'give another --staging-dir')
+  service.status.checking(storage.display)
   const { operator, capability } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
   const readOnly = settings.readOnly || !capability.write
 
-  const service = await ManagedService.open(host.serviceManager, settings.keepsFrontend, log)
   const visit = new FirstVisit(settings.once)
+  if (settings.files.stateDir !== undefined) service.status.replaying()
   const share = await host.openShare({
     operator,
     renewOperator: () => renewed(settings, host, log),
@@ -135,9 +151,16 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     timeoutMs: settings.timeoutMs,
     store: service.store,
     events: {
-      connected: () => log.info('front-end connected'),
-      takenOver: () => log.info('front-end taken over from the last daemon'),
+      connected: () => {
+        log.info('front-end connected')
+        service.status.frontend(true)
+      },
+      takenOver: () => {
+        log.info('front-end taken over from the last daemon')
+        service.status.frontend(true)
+      },
       disconnected: reason => {
+        service.status.frontend(false)
         log.info('front-end left', { reason })
         visit.end()
       },
@@ -162,15 +185,17 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     }
     log.info('serving', {
       storage: storage.display,
-      socket: endpoint.kind === 'path' ? endpoint.path : `fd ${endpoint.fd}`,
+      socket: endpoint.kind === 'path' ? endpoint.path : (endpoint.unit ?? `fd ${endpoint.fd}`),
       access: readOnly ? 'read-only' : 'read-write',
     })
     announceLimits(log, storage, capability, settings.files.attrs)
     log.status(LISTENING)
+    service.status.serving(readOnly ? `${storage.display} read-only` : storage.display)
     await service.ready()
     const signal = await Promise.race([signals.first, visit.over])
     log.info('ending', signal === undefined ? { because: '--once' } : { because: signal })
-    await service.stopping()
+    service.status.ending(share.unpublished()?.length)
+    await service.stopping(settings.shutdownTimeoutMs + LAST_WORDS_MS)
     await publish(share, settings.shutdownTimeoutMs, signals.second)
     log.info('ended')
     return ExitCode.OK
@@ -178,6 +203,18 @@ async function run(settings: ServeSettings, host: ServeHost, log: Log): Promise<
     keepQuiet()
     signals.release()
   }
+}
+
+/** Where a service manager listens on the socket, it has made it. */
+function endpointOf({ endpoint, socketMode, socketGroup }: ServeSettings, service: ManagedService): Endpoint {
+  if (endpoint.kind !== 'path') return endpoint
+  const socket = service.claimSocket()
+  if (socket === undefined) return endpoint
+  if (socketMode !== undefined || socketGroup !== undefined) {
+    const hint = `set SocketMode= and SocketGroup= in ${socket.unit}`
+    throw new CliError('USAGE', '--socket-mode and --socket-group are for a socket that ovfs makes', hint)
+  }
+  return { kind: 'fd', ...socket }
 }
 
 /** Ends, with --once, when the first front-end has left. */

@@ -7,7 +7,8 @@ import type { LogFormat, LogLevel } from './log.ts'
 
 export type Endpoint =
   | { readonly kind: 'path'; readonly path: string }
-  | { readonly kind: 'fd'; readonly fd: number }
+  /** With the name of its socket unit, if a service manager listens. */
+  | { readonly kind: 'fd'; readonly fd: number; readonly unit?: string }
 
 export interface ServeSettings {
   readonly uri: string

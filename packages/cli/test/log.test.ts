@@ -38,6 +38,17 @@ describe('the log', () => {
     expect(output().endsWith('}\n')).toBe(true)
   })
 
+  it('writes levels as a journal reads them, and leaves times to it', () => {
+    const { log, output } = record({ format: 'journal', level: 'debug' })
+    log.error('e', { path: '/x' })
+    log.warn('w')
+    log.info('i')
+    log.debug('d')
+    log.status('waiting')
+    log.failure('over')
+    expect(output()).toBe('<3>e path=/x\n<4>w\n<6>i\n<7>d\n<6>waiting\n<3>over\n')
+  })
+
   it('leaves out what is below its level', () => {
     const { log, output } = record({ level: 'warn' })
     log.debug('d')
@@ -48,7 +59,7 @@ describe('the log', () => {
     expect(output().split('\n')).toHaveLength(3)
   })
 
-  it.each(['text', 'json'] as const)('redacts every text and keeps it on its line: %s', format => {
+  it.each(['text', 'json', 'journal'] as const)('redacts every text and keeps it on its line: %s', format => {
     const { log, output } = record({ format })
     log.error('said hunter2\nforged line', { path: 'hunter2\r\u2028\u0085x', '': '' })
     log.failure('hunter2\nand more')

@@ -48,7 +48,7 @@ describe('what is asked for is on stdout, with exit code 0', () => {
   })
 })
 
-describe('an error of a person is one line on stderr, with exit code 1', () => {
+describe('an error of a person is one line on stderr, with exit code 1, or 78 if a restart cannot help', () => {
   const serve = (...args: string[]) => ['serve', ...args]
   it.each([
     [['sevre'], /^ovfs: unknown command "sevre": did you mean serve\?\n$/],
@@ -74,7 +74,18 @@ describe('an error of a person is one line on stderr, with exit code 1', () => {
     const { code, stdout, stderr } = await ovfs(args).ended
     expect(stderr).toMatch(expected)
     expect(stderr.split('\n')).toHaveLength(2)
-    expect([code, stdout]).toEqual([1, ''])
+    const fromOutside = /folder|nothing listens/.test(stderr)
+    expect([code, stdout]).toEqual([fromOutside ? ExitCode.FAILED : ExitCode.MISTAKE, ''])
+  })
+
+  it('where a service manager keeps a front-end, it is to start the daemon until the mistake is mended', async () => {
+    const program = ['serve', 'memroy://', '--socket', 'x']
+    const script = 'export LISTEN_PID=$$; exec "$@"'
+    const child = spawn('/bin/sh', ['-c', script, 'sh', process.execPath, MAIN, ...program], {
+      stdio: ['ignore', 'pipe', 'pipe', 'ignore'],
+      env: { PATH: process.env.PATH, LISTEN_FDS: '1', LISTEN_FDNAMES: 'vhost-user-0-record' },
+    })
+    expect((await work.follow(child).ended).code).toBe(1)
   })
 
   it('without a command the overview is shown', async () => {

@@ -6,7 +6,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { ListeningSocket } from '@ovfs/virtio-fs'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { parseInvocation } from '../src/command.ts'
 import { serveCommand } from '../src/commands.ts'
 import { CliError } from '../src/error.ts'
@@ -30,12 +31,16 @@ interface Fakes {
   readonly lost?: readonly LostFile[]
   /** A service manager has started the daemon; or why it cannot be reached. */
   readonly manager?: true | Error
+  readonly socket?: ListeningSocket
+  readonly watchdogMs?: number
+  readonly frontendWaits?: boolean
 }
 
 function start(args: readonly string[], fakes: Fakes = {}) {
   const signals = new EventEmitter()
   const calls: string[] = []
   const titles: string[] = []
+  const statuses: string[] = []
   let output = ''
   let reached: (options: ShareOptions) => void
   const listening = new Promise<ShareOptions>(resolve => {
@@ -58,7 +63,13 @@ function start(args: readonly string[], fakes: Fakes = {}) {
   }
   const manager: Manager = {
     inherited: new Map(),
+    watchdogMs: fakes.watchdogMs,
     claim: () => undefined,
+    claimSocket: () => fakes.socket,
+    status: async text => {
+      statuses.push(text)
+    },
+    alive: said('alive'),
     put: said('put'),
     remove: said('remove'),
     ready: said('ready'),
@@ -72,6 +83,7 @@ function start(args: readonly string[], fakes: Fakes = {}) {
       return openShare(given)
     },
     signals,
+    frontendWaits: fakes.frontendWaits ?? false,
     serviceManager: () => {
       if (fakes.manager instanceof Error) throw fakes.manager
       return fakes.manager && manager
@@ -83,7 +95,7 @@ function start(args: readonly string[], fakes: Fakes = {}) {
       if (line.includes(LISTENING)) reached(options!)
     },
   })
-  return { signals, manager, calls, titles, listening, ended, output: () => output }
+  return { signals, manager, calls, titles, statuses, listening, ended, output: () => output }
 }
 
 const MEMORY = ['memory://', '--socket', '/nonexistent/a.sock']
@@ -96,6 +108,65 @@ describe('serve', () => {
     expect(await run.ended).toBe(0)
     expect(run.calls).toEqual(['abandon', 'listen', 'ready', 'stopping', 'close'])
     expect(store).toBeUndefined()
+  })
+
+  it('tells its service manager what it does', async () => {
+    const run = start(MEMORY, { manager: true, unpublished: ['/a', '/b'] })
+    const { events } = await run.listening
+    events.connected()
+    events.disconnected()
+    events.takenOver()
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+    expect(run.statuses).toEqual([
+      'checking memory://',
+      'serving memory://, no front-end is connected',
+      'serving memory://, a front-end is connected',
+      'serving memory://, no front-end is connected',
+      'serving memory://, a front-end is connected',
+      'ending, files to publish: 2',
+    ])
+  })
+
+  it('tells its service manager why it failed', async () => {
+    const run = start([`fs://${folder}/none`, '--socket', '/a'], { manager: true })
+    expect(await run.ended).toBe(1)
+    expect(run.statuses.at(-1)).toMatch(/^the folder .* does not exist: mkdir -p /)
+  })
+
+  it.each([
+    [false, 78],
+    [true, 1],
+  ])('a mistake is a reason to give up, unless a front-end waits: %s', async (frontendWaits, code) => {
+    expect(await start(['memroy://', '--socket', '/a'], { frontendWaits }).ended).toBe(code)
+  })
+
+  it('tells its service manager that it is alive, from then on that it can serve, until it has ended', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const run = start(MEMORY, { manager: true, watchdogMs: 1000 })
+    await run.listening
+    await vi.advanceTimersByTimeAsync(1500)
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+    await vi.advanceTimersByTimeAsync(1500)
+    expect(run.calls).toEqual(['abandon', 'listen', 'ready', 'alive', 'alive', 'alive', 'stopping', 'close'])
+  })
+
+  it('listens where its service manager listens for it', async () => {
+    const run = start(MEMORY, { manager: true, socket: { unit: 'ovfs@a.socket', fd: 3 } })
+    const { endpoint } = await run.listening
+    expect(endpoint).toEqual({ kind: 'fd', fd: 3, unit: 'ovfs@a.socket' })
+    expect(run.output()).toContain('socket=ovfs@a.socket')
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
+  })
+
+  it('leaves the permissions of such a socket to whoever has set them', async () => {
+    const socket = { unit: 'ovfs@a.socket', fd: 3 }
+    const run = start([...MEMORY, '--socket-mode=0600'], { manager: true, socket })
+    expect(await run.ended).toBe(78)
+    expect(run.output()).toContain('set SocketMode= and SocketGroup= in ovfs@a.socket')
   })
 
   it('tells on SIGUSR2 what is unpublished and what has been lost, whatever the log level', async () => {
