@@ -23,6 +23,8 @@ const packages = [
   ...['base-files', 'bash', 'coreutils', 'dash', 'diffutils', 'findutils', 'grep', 'gzip', 'libc-bin'],
   ...['mawk', 'mount', 'sed', 'tar', 'util-linux'],
   ...['attr', 'dpkg', 'fio', 'git', 'python3', 'rsync', 'sqlite3', 'vim-tiny'],
+  // A service manager, and what Node needs besides the C library.
+  ...['systemd', 'libstdc++6'],
 ]
 
 /** Nothing in a guest reads these, and they are a third of the image. */

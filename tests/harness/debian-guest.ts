@@ -14,6 +14,20 @@ export function missingForDebian(): string | undefined {
   return missingForGuest()
 }
 
+/** The same guest with the disk at /dev/vda. */
+export function debianDisk(options: GuestOptions): GuestOptions {
+  return {
+    memoryMiB: 768,
+    ...options,
+    modules: [...(options.modules ?? []), 'virtio_blk', 'ext4'],
+    qemuArgs: [
+      ...['-drive', `file=${IMAGE.replaceAll(',', ',,')},format=raw,if=none,id=debian,snapshot=on`],
+      ...['-device', 'virtio-blk-pci,drive=debian'],
+      ...(options.qemuArgs ?? []),
+    ],
+  }
+}
+
 /**
  * The same guest with its script run by bash as Debian's root. `host TEXT` works as ever; shares are mounted where they would
  * be, except that the script may not rely on busybox; `files` below `guest/` are at /guest.
@@ -21,16 +35,9 @@ export function missingForDebian(): string | undefined {
 export function inDebian(options: GuestOptions): GuestOptions {
   const mounts = options.shares.map(({ tag, mountPoint = `/mnt/${tag}` }) => ({ tag, mountPoint }))
   const mounted = mounts.filter(({ mountPoint }) => mountPoint !== null)
-  return {
-    memoryMiB: 768,
+  return debianDisk({
     ...options,
     shares: options.shares.map(share => ({ ...share, mountPoint: null })),
-    modules: [...(options.modules ?? []), 'virtio_blk', 'ext4'],
-    qemuArgs: [
-      ...['-drive', `file=${IMAGE.replaceAll(',', ',,')},format=raw,if=none,id=debian,snapshot=on`],
-      ...['-device', 'virtio-blk-pci,drive=debian'],
-      ...(options.qemuArgs ?? []),
-    ],
     files: { ...options.files, 'guest/debian-script': options.script },
     script: `
       mkdir /debian
@@ -46,5 +53,5 @@ export function inDebian(options: GuestOptions): GuestOptions {
       ${mounted.map(({ mountPoint }) => `umount /debian${mountPoint}`).join('\n')}
       exit $status
     `,
-  }
+  })
 }

@@ -9,7 +9,7 @@
 export const SAYS = 'ovfs-guest: '
 
 /** A share's line in /guest/shares is `tag mountpoint`. A file /guest/shell, with the terminal's size as stty takes it, asks for a
- * shell instead of the script. */
+ * shell instead of the script; a file /guest/init is read by this shell, which can then become another /init. */
 export const INIT = `#!/bin/busybox sh
 export PATH=/bin HOME=/ TERM=linux
 mount -t proc proc /proc
@@ -34,6 +34,7 @@ read -r answer </dev/$SCRIPT_LINE
 [ "$answer" = ok ] || { echo "host $*: $answer" >&2; exit 1; }
 HOST
 chmod +x /bin/host
+[ -e /guest/init ] && . /guest/init
 if [ -e /guest/shell ]; then
   export PS1='guest:\\w# ' ENV=/guest/welcome
   # The window's size is forgotten when the line is closed, so it is set on the line that the shell gets.
