@@ -16,7 +16,7 @@ ExecStart=/bin/bash /guest/systemd-run
 `
 
 const RUN = `
-bash /guest/systemd-script </dev/null >/dev/ttyS1 2>&1
+bash /guest/systemd-script </dev/null >/dev/$SCRIPT_LINE 2>&1
 echo "<1>${SAYS}exit $?" >/dev/kmsg
 systemctl poweroff -ff
 `
@@ -27,8 +27,9 @@ export function underSystemd(options: GuestOptions): GuestOptions {
   return debianDisk({
     ...options,
     shares: options.shares.map(share => ({ ...share, mountPoint: null })),
-    // What systemd has to say is in its journal; on the console it would be in the way of /init's own lines.
-    kernelArgs: `mitigations=off systemd.unit=script.service systemd.show_status=0 systemd.log_target=journal ${options.kernelArgs ?? ''}`,
+    // What systemd has to say is in its journal; on the console it would be in the way of /init's own lines. And no processor
+    // that is emulated is open to what the mitigations are against.
+    kernelArgs: `systemd.unit=script.service systemd.show_status=0 systemd.log_target=journal mitigations=off ${options.kernelArgs ?? ''}`,
     script: '',
     files: {
       ...options.files,
@@ -43,6 +44,7 @@ export function underSystemd(options: GuestOptions): GuestOptions {
         mkdir -p /debian/usr/local/bin /debian/etc/systemd/system
         cp /bin/host /debian/usr/local/bin/host
         cp /guest/script.service /debian/etc/systemd/system/
+        echo "Environment=SCRIPT_LINE=$SCRIPT_LINE" >>/debian/etc/systemd/system/script.service
         # Without one it would be the first boot, with all that belongs to that.
         echo 0123456789abcdef0123456789abcdef >/debian/etc/machine-id
         ${mounts
