@@ -1,7 +1,16 @@
 // A file system and its server in this process, and the next ones, which find what the last one has kept of its session: as a
 // kill leaves it, or damaged.
 
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FuseServer } from '@ovfs/fuse-proto'
@@ -79,8 +88,10 @@ export class FuseLife {
   }
 }
 
+/** In memory, where that is a folder: all blocks of its files are written when they are made. */
 function newFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'ovfs-fuzz-session-'))
+  const place = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+  return mkdtempSync(join(place, 'ovfs-fuzz-session-'))
 }
 
 function isDamage(error: unknown): boolean {

@@ -6,7 +6,7 @@ import { attack, LEVELS } from './levels.ts'
 
 const lacks = missingForOvfs()
 /** For a target that is alone, and for one that is killed now and then, which takes longer than the cases. */
-const SHARES = { once: { cases: 140, looks: 16 }, kept: { cases: 100, looks: 8 } } as const
+const SHARES = { once: { cases: 120, looks: 12 }, kept: { cases: 100, looks: 8 } } as const
 
 describe.skipIf(lacks !== undefined)(`hostile input${lacks === undefined ? '' : ` (needs ${lacks})`}`, () => {
   test.each(LEVELS.flatMap(level => [[level, 'once'] as const, [level, 'kept'] as const]))(
