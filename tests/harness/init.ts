@@ -27,11 +27,12 @@ while read -r tag point; do
   mkdir -p "$point"
   mount -t virtiofs "$tag" "$point" 2>/tmp/mount || fail "mount $tag: $(cat /tmp/mount)"
 done </guest/shares
-cat >/bin/host <<'HOST'
+# It knows its line by itself: who calls it may have another environment.
+cat >/bin/host <<HOST
 #!/bin/sh
-echo "<1>${SAYS}call $*" >/dev/kmsg
+echo "<1>${SAYS}call \\$*" >/dev/kmsg
 read -r answer </dev/$SCRIPT_LINE
-[ "$answer" = ok ] || { echo "host $*: $answer" >&2; exit 1; }
+[ "\\$answer" = ok ] || { echo "host \\$*: \\$answer" >&2; exit 1; }
 HOST
 chmod +x /bin/host
 [ -e /guest/init ] && . /guest/init
