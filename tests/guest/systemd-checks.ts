@@ -131,7 +131,9 @@ export const SYSTEMD_CHECKS: Readonly<Record<string, Check>> = {
       said vm
       said vm | grep -x 'serving storage=fs:///srv/share socket=/run/ovfs/vm.sock access=read-write'
       said vm | grep -x 'front-end connected'
-      [ "$(journalctl -t ovfs -u ovfs@vm -p warning -o cat)" = 'unknown service "memroy": did you mean memory://?' ]
+      journalctl -t ovfs -u ovfs@vm -p warning -o cat >/tmp/warnings
+      grep -xF 'unknown service "memroy": did you mean memory://?' /tmp/warnings
+      if grep -E '^(serving|front-end|ending)' /tmp/warnings; then exit 1; fi
       [ $(journalctl -t ovfs -u ovfs@vm -p info -o cat | wc -l) -gt 10 ]`,
   },
   activated: {
