@@ -204,6 +204,29 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect((await storage.outside.list('/')).filter(entry => entry.path() !== '/')).toEqual([])
   })
 
+  it.each([
+    ['moved', () => guest.rename('d', 'e')],
+    ['removed', () => guest.rmdir('d')],
+    [
+      'replaced',
+      async () => {
+        await guest.mkdir('new')
+        await guest.rename('new', 'd')
+      },
+    ],
+  ])('keeps an unlinked file readable though its directory is %s', async (_, change) => {
+    await guest.mkdir('d')
+    // Not from here: memory would have its bytes.
+    await storage.outside.write('d/f', 'still here')
+    const file = await guest.open('d/f')
+    await guest.unlink('d/f')
+    await change()
+    expect(new TextDecoder().decode(await file.readAll())).toBe('still here')
+    await file.close()
+    const left = await storage.outside.list('/', { recursive: true })
+    expect(left.filter(entry => entry.path().includes('.ovfs-tmp-'))).toEqual([])
+  })
+
   it('keeps a file readable that another one was moved over', async () => {
     await guest.put('old', 'old bytes')
     await guest.put('new', 'new bytes')

@@ -15,6 +15,8 @@ const MOST_REMEMBERED = 1 << 16
 
 export class InodeTable {
   readonly root: Inode
+  /** Removed files that are open and whose objects have been put aside, and some that were. */
+  readonly aside = new Set<Inode>()
   readonly #settings: Settings
   readonly #unreachable: (content: Content) => void
   readonly #inodes = new Map<number, Inode>()
@@ -121,6 +123,7 @@ export class InodeTable {
     this.#unlink(inode)
     inode.attr.nlink = 0
     inode.attrUntil = FOREVER
+    if (inode.file?.detachedKey !== undefined) this.aside.add(inode)
     this.record?.named(inode)
     this.drop(inode)
   }
@@ -146,6 +149,7 @@ export class InodeTable {
       if (parent !== undefined) this.#remember(next, parent)
       this.#unlink(next)
       this.#inodes.delete(next.nodeid)
+      this.aside.delete(next)
       if (next.file?.content !== undefined) this.#unreachable(next.file.content)
       next = parent
     }

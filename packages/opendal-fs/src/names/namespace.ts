@@ -203,6 +203,29 @@ export class Namespace {
     await this.#tree.storage.rename(detachedKey, this.#tree.key(inode))
   }
 
+  /** A directory is about to lose its key, and with it what was put aside there: that is copied here. */
+  async takeIn(directory: Inode): Promise<void> {
+    const { storage, table } = this.#tree
+    const key = this.#tree.key(directory)
+    for (const inode of [...table.aside]) {
+      const file = inode.file!
+      await file.lock.run(async () => {
+        const { detachedKey } = file
+        if (inode.lost || inode.opens === 0 || !detachedKey?.startsWith(key)) return
+        try {
+          await this.#publisher.dirty(inode).detach()
+        } catch (error) {
+          if (inode.opens > 0) throw error
+        }
+        // Closed meanwhile, it is deleted already.
+        if (file.detachedKey === undefined) return
+        file.detachedKey = undefined
+        table.record?.named(inode)
+        await this.#journal.deleteAside(storage, detachedKey)
+      })
+    }
+  }
+
   /** On services where a directory is no more than a part of keys, it must not vanish with its last child. */
   async keepParent(parent: Inode): Promise<void> {
     const directory = parent.directory!
@@ -239,6 +262,7 @@ export class Namespace {
 
   /** Deletes an empty directory's object. */
   async deleteDirectory(inode: Inode): Promise<void> {
+    await this.takeIn(inode)
     const { storage, names, attributes } = this.#tree
     const key = this.#tree.key(inode)
     if (attributes.kept) await storage.delete(key + SIDECAR)

@@ -203,6 +203,7 @@ export class Renamer {
       await this.#namespace.deleteDirectory(target)
       this.#namespace.forgetName(target)
     }
+    await this.#namespace.takeIn(source)
     const { storage, attributes } = this.#tree
     const from = this.#tree.key(source)
     const segment = this.#tree.names.toSegment(newName)

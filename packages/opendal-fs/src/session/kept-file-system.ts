@@ -55,6 +55,8 @@ export class KeptFileSystem {
       const session = new LoggedSession(this.#keeping.log.earlier)
       const resumed = new SessionResume(session, tree, handles, publisher, () => this.#keeping.log.begin())
       await resumed.build(this.#pages)
+      for (const inode of tree.table.values())
+        if (inode.file?.detachedKey !== undefined) tree.table.aside.add(inode)
       attempts.resume(session.attempts)
       await this.#sweep(session)
       this.#resumed = resumed
