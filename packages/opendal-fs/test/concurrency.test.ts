@@ -3,6 +3,7 @@ import { beforeEach, expect, it } from 'vitest'
 import { OpendalFs, type StorageError } from '../src/index.ts'
 import { Faults, faulty } from './faulty-operator.ts'
 import { ctx, Guest, O_RDWR, O_WRONLY } from './guest.ts'
+import { service } from './services.ts'
 
 let operator: Operator
 let faults: Faults
@@ -289,4 +290,26 @@ it('believes a change made here more than an answer that is older', async () => 
   release()
   expect(await early).toBe(true)
   expect(await guest.text('f')).toBe('x')
+})
+
+it.each([
+  ['unlinked', (guest: Guest) => guest.unlink('f')],
+  ['replaced', (guest: Guest) => guest.rename('g', 'f')],
+])('leaves nothing behind of a file that is closed while it is %s', async (_, change) => {
+  const storage = await service('fs')
+  operator = storage.operator
+  const guest = mount({ scheme: 'fs' })
+  await guest.put('f', 'old')
+  await guest.put('g', 'new')
+  const file = await guest.open('f')
+  const release = faults.hold('rename')
+  const changing = change(guest)
+  await turn()
+  await file.close()
+  release()
+  await changing
+  const left = (await operator.list('/')).map(entry => entry.path())
+  expect(left.filter(path => path.startsWith('.ovfs-tmp-'))).toEqual([])
+  await guest.fs.close()
+  await storage.close()
 })

@@ -154,6 +154,16 @@ export class Namespace {
       drops,
     }
     await this.#journal.during(entry, work, () => this.#journal.aside(inode))
+    await this.closedAside(inode)
+  }
+
+  /** The last handle of what was just put aside was closed meanwhile, when it still had its name. */
+  async closedAside(inode: Inode): Promise<void> {
+    const file = inode.file!
+    const { detachedKey } = file
+    if (inode.opens > 0 || !inode.removed || detachedKey === undefined) return
+    file.detachedKey = undefined
+    await this.#journal.deleteAside(this.#tree.storage, detachedKey)
   }
 
   /** An inode's name is gone for good. */

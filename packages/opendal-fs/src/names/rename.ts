@@ -133,6 +133,7 @@ export class Renamer {
     const isSpecial = source.kind === 'special'
     if (entry.source === null && entry.target === null && saved.length === 0 && !isSpecial) await work()
     else await this.#during(entry, source, newParent, segment, target, work)
+    if (target?.file !== undefined) await this.#namespace.closedAside(target)
     if (isSpecial) await attributes.settleSpecials(newParent)
     this.#tree.table.drop(source)
   }
