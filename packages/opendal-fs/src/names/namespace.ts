@@ -31,11 +31,12 @@ export class Namespace {
     this.#publisher.usage.requireFile()
     this.#tree.table.requireRoom()
     const inode = this.#tree.table.add(parent, name, false)
+    inode.setTime(now())
+    // Before the session knows the file: who asks for it again finds it made, and nobody would say whose it is.
+    this.#tree.attributes.create(inode, creator, mode)
     this.#publisher.dirty(inode).touch()
     this.#publisher.showDirty(inode)
-    inode.setTime(now())
     this.#tree.nameAdded(inode)
-    this.#tree.attributes.create(inode, creator, mode)
     this.#publisher.usage.added()
     return inode
   }
