@@ -3,9 +3,8 @@
 
 import { FsError, type KstatfsOut, NAME_MAX } from '@ovfs/fuse-proto'
 import { forEachConcurrently } from './names/locks.ts'
+import type { Tree } from './names/tree.ts'
 import type { Settings } from './options.ts'
-import type { KeyNames } from './storage/key-names.ts'
-import type { Storage } from './storage/storage.ts'
 
 const BLOCK = 4096
 const MANY_FILES = 2 ** 32
@@ -15,20 +14,14 @@ export class Usage {
   /** False if nothing has to be counted. */
   readonly limited: boolean
   readonly #settings: Pick<Settings, 'capacityBytes' | 'maxBytes' | 'maxFiles'>
-  readonly #storage: Storage
-  readonly #names: KeyNames
+  readonly #tree: Tree
   #bytes = 0
   #files = 0
   #counted = false
   #counting: Promise<void> | undefined
 
-  constructor(
-    storage: Storage,
-    names: KeyNames,
-    settings: Pick<Settings, 'capacityBytes' | 'maxBytes' | 'maxFiles'>,
-  ) {
-    this.#storage = storage
-    this.#names = names
+  constructor(tree: Tree, settings: Pick<Settings, 'capacityBytes' | 'maxBytes' | 'maxFiles'>) {
+    this.#tree = tree
     this.#settings = settings
     this.limited = Number.isFinite(settings.maxBytes) || Number.isFinite(settings.maxFiles)
   }
@@ -92,21 +85,34 @@ export class Usage {
   async #count(): Promise<void> {
     let bytes = 0
     let files = 0
+    const { storage, names } = this.#tree
+    const unpublished = this.#unpublished()
     for (let directories = ['']; directories.length > 0; ) {
       const below: string[] = []
       await forEachConcurrently(directories, CONCURRENT_LOOKS, async directory => {
-        const listed = await this.#storage.list(directory)
+        const listed = await storage.list(directory)
         await forEachConcurrently(listed, CONCURRENT_LOOKS, async ({ segment, kind, info }) => {
-          if (this.#names.toName(segment) === undefined) return
+          const key = directory + segment
+          // Those are counted by what they will be, whether they are published meanwhile or not.
+          if (names.toName(segment) === undefined || unpublished.has(key)) return
           files++
-          if (kind === 'directory') below.push(`${directory}${segment}/`)
-          else bytes += (info ?? (await this.#storage.stat(directory + segment)))?.size ?? 0
+          if (kind === 'directory') below.push(`${key}/`)
+          else bytes += (info ?? (await storage.stat(key)))?.size ?? 0
         })
       })
       directories = below
     }
-    this.#bytes = bytes
-    this.#files = files
+    this.#bytes = bytes + [...unpublished.values()].reduce((sum, size) => sum + size, 0)
+    this.#files = files + unpublished.size
     this.#counted = true
+  }
+
+  /** Sizes of what an earlier process has left, by key. */
+  #unpublished(): Map<string, number> {
+    const sizes = new Map<string, number>()
+    for (const inode of this.#tree.table.values())
+      if (inode.file?.dirty !== undefined && !inode.removed)
+        sizes.set(this.#tree.key(inode), inode.file.dirty.size)
+    return sizes
   }
 }

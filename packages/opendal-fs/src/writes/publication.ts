@@ -73,7 +73,7 @@ export class Publisher {
     this.#budget = budget
     this.#names = names
     this.#settings = settings
-    this.usage = new Usage(tree.storage, tree.names, settings)
+    this.usage = new Usage(tree, settings)
   }
 
   /** The changes of a file, begun if there are none. */
