@@ -1,5 +1,5 @@
-// A request that changes names is cut off by a kill after each single step that it makes in the storage and in the journal, and
-// once after the last, before its answer was recorded. It comes again: it must succeed, as if it had been done once. And so it
+// A request that changes names is cut off by a kill after each single step that it makes in the storage, in the journal and in the
+// session's log, and once after the last, before its answer was recorded. It comes again: it must succeed, as if it had been done once. And so it
 // must if the process that takes over is killed likewise, and another one takes over from that.
 
 import type { FsError, RequestContext } from '@ovfs/fuse-proto'
@@ -181,6 +181,31 @@ const CASES: readonly Case[] = [
     contents: { b: 'new' },
   },
   {
+    name: 'rename of an unpublished file that has replaced another',
+    prepare: guest => guest.put('b', 'B'),
+    hold: async guest => {
+      const a = await guest.create('a')
+      await a.write(0, 'new')
+      await guest.rename('a', 'b')
+      return [[a, 'new']]
+    },
+    change: async guest => guest.fs.rename(request, await root(guest), 'b', await root(guest), 'c', 0),
+    names: ['c'],
+    contents: { c: 'new' },
+  },
+  {
+    name: 'rename of an unpublished file over another',
+    prepare: guest => guest.put('b', 'B'),
+    hold: async guest => {
+      const a = await guest.create('a')
+      await a.write(0, 'new')
+      return [[a, 'new']]
+    },
+    change: async guest => guest.fs.rename(request, await root(guest), 'a', await root(guest), 'b', 0),
+    names: ['b'],
+    contents: { b: 'new' },
+  },
+  {
     name: 'rename of a directory',
     prepare: async guest => {
       await guest.mkdir('d')
@@ -240,7 +265,9 @@ describe.each(WAYS)(DESCRIBED, ({ scheme, writeBack }) => {
       const guest = await rig.start()
       await given.prepare(guest)
       const held = (await given.hold?.(guest)) ?? []
-      const frozen = rig.freezeAfter(steps).then(() => false)
+      // S3 is slow, and the log knows nothing of services.
+      const countsEntries = stepsOfTakeOver === MANY && scheme !== 's3'
+      const frozen = rig.freezeAfter(steps, countsEntries).then(() => false)
       const request = await Promise.race([frozen, given.change(guest).then(() => true)])
       await rig.kill()
       const takeOver = await rig.startAndKill(stepsOfTakeOver)
@@ -278,9 +305,17 @@ describe.each(WAYS)(DESCRIBED, ({ scheme, writeBack }) => {
   it.each(CASES)(
     '$name',
     async given => {
+      for (let steps = 0; !(await cutOff(steps, MANY, given)).request; ) steps++
+    },
+    PATIENCE_MS,
+  )
+
+  // A take-over takes most steps where there is a folder and files are published at once.
+  it.runIf(scheme === 'fs' && !writeBack).each(CASES)(
+    '$name, and the take-over is killed too',
+    async given => {
       for (let steps = 0; ; steps++) {
-        // A take-over takes most steps where there is a folder and files are published at once: only there it is killed too.
-        for (let stepsOfTakeOver = scheme === 'fs' && !writeBack ? 0 : MANY; ; stepsOfTakeOver++) {
+        for (let stepsOfTakeOver = 0; ; stepsOfTakeOver++) {
           const through = await cutOff(steps, stepsOfTakeOver, given)
           if (!through.takeOver) continue
           if (through.request) return

@@ -28,6 +28,10 @@ export class SessionRig {
   #state: StateFolder | undefined
   /** Runs before each change of the storage, and before each of the journal. */
   #beforeStep: () => Promise<void> | undefined = () => undefined
+  /** Runs after each entry of the session's log. */
+  #afterEntry: () => void = () => undefined
+  /** The memory as it was at the last entry that a process wrote, if it was stopped there. */
+  #memoryAtEntry: MemoryFolder | undefined
 
   constructor(scheme: string, operator: Operator, options: Partial<OpendalFsOptions> = {}) {
     this.#scheme = scheme
@@ -43,10 +47,10 @@ export class SessionRig {
     return guest
   }
 
-  /** As `start`, but killed after so many steps. True if it was through before. */
+  /** As `start`, but killed after so many steps, entries not counted. True if it was through before. */
   async startAndKill(steps: number): Promise<boolean> {
     this.#thaw()
-    const frozen = this.freezeAfter(steps).then(() => false)
+    const frozen = this.freezeAfter(steps, false).then(() => false)
     const isThrough = await Promise.race([frozen, this.#start().then(() => true)])
     await this.kill()
     return isThrough
@@ -57,6 +61,7 @@ export class SessionRig {
     this.#gateJournal(this.#state)
     const folder = Object.assign(this.memory, { path: this.path })
     this.log = new SessionLog({ folder, identity: 'same', onError: error => this.errors.push(error) })
+    this.#watch(this.log)
     const goesOn = this.log.earlier.length > 0
     this.fs = new OpendalFs(faulty(this.#operator, this.faults), {
       scheme: this.#scheme,
@@ -74,6 +79,24 @@ export class SessionRig {
   #thaw(): void {
     this.faults = new Faults()
     this.#beforeStep = () => undefined
+    this.#afterEntry = () => undefined
+    this.#memoryAtEntry = undefined
+  }
+
+  /** A log that is written anew takes the place of the old one at once: its entries are no steps. */
+  #watch(log: SessionLog): void {
+    const { append, begin } = log
+    let isAnew = false
+    log.begin = () => {
+      isAnew = true
+      begin.call(log)
+      isAnew = false
+    }
+    log.append = (...entry) => {
+      const slot = append.apply(log, entry)
+      if (!isAnew) this.#afterEntry()
+      return slot
+    }
   }
 
   #gateJournal({ journal }: StateFolder): void {
@@ -88,11 +111,20 @@ export class SessionRig {
     }
   }
 
-  /** Lets so many steps happen, and none after them. Resolves when the next one is tried. */
-  freezeAfter(steps: number): Promise<void> {
+  /**
+   * Lets so many steps happen, and none after them. Resolves when the last one is done, or the next one is tried.
+   * @param entries whether entries of the session's log are steps, as changes of the storage and of the journal are
+   */
+  freezeAfter(steps: number, entries = true): Promise<void> {
     this.faults.sidecars = true
     let left = steps
     return new Promise(resolve => {
+      this.#afterEntry = () => {
+        if (!entries || left <= 0 || --left > 0) return
+        this.#memoryAtEntry = this.memory.copy()
+        left = -1
+        resolve()
+      }
       this.#beforeStep = () => {
         if (--left >= 0) return undefined
         resolve()
@@ -110,7 +142,7 @@ export class SessionRig {
     this.faults.sidecars = true
     this.faults.before = never
     this.#beforeStep = never
-    const left = this.memory.copy()
+    const left = this.#memoryAtEntry ?? this.memory.copy()
     // Timers keep what waits for the storage, and that would keep it.
     this.memory.buffers.clear()
     this.memory = left

@@ -29,6 +29,7 @@ import {
   versionOf,
 } from './journal-entries.ts'
 import type { Change } from './journal-record.ts'
+import type { NamesInUse } from './names-in-use.ts'
 import { SavedSource } from './saved-content.ts'
 import { StateError } from './state-error.ts'
 import type { StateFolder } from './state-folder.ts'
@@ -55,25 +56,6 @@ export interface ReplayReport {
   readonly attributes: number
   /** Bytes at the end of the journal that were no whole record. */
   readonly cut: number
-}
-
-/**
- * What a guest still uses, whose session goes on. It knows files and directories by their nodes, and more of them than the
- * storage: one that was moved or removed in the session has been moved or removed in the storage before, and something else may
- * have its old name by now. Told of what is found.
- */
-export interface NamesInUse {
-  /** The object of a removed file that is still open. */
-  isHeld(aside: string): boolean
-  isAt(node: number, key: string): boolean
-  isRemoved(node: number): boolean
-  isOpen(node: number): boolean
-  /** Somebody has it open, and bytes of it are nowhere but in its object. */
-  needsObject(node: number): boolean
-  /** What was at `key` has lost its name. Its object is at `aside`, if anybody needs it. */
-  removed(node: number, key: string, aside: string | undefined): void
-  moved(node: number, from: string, to: string): void
-  published(key: string, size: number): void
 }
 
 export class Replay {
@@ -150,7 +132,7 @@ export class Replay {
     if (moved) {
       this.#finished++
       changes.push(...(await this.#leaveAside(entry.targetNode, entry.to, entry.aside)))
-      this.#inUse?.moved(entry.node, entry.from, entry.to)
+      this.#inUse?.moved(entry.node, entry.from, entry.to, await this.#replaced(entry))
       for (const dropped of entry.drops) {
         this.#files.delete(dropped)
         this.#notes.delete(dropped)
@@ -236,19 +218,25 @@ export class Replay {
     return true
   }
 
-  /** What was never saved went with the daemon: then it has not been moved over anything either. */
+  /** What neither the journal nor a session has went with the daemon: then it has not been moved over anything either. */
   async #moveUnpublished(entry: MoveEntry): Promise<boolean> {
-    const { from, to, source, drops } = entry
+    const { node, from, to, source, drops } = entry
     const isSaved = [...this.#files].some(
       ([key, file]) => file.key === from || (file.key === to && !drops.includes(key)),
     )
-    if (!isSaved) {
+    if (!isSaved && !this.#inUse?.isAt(node, from)) {
       await this.#restore(entry)
       return false
     }
     const atFrom = await this.#storage.stat(from)
     if (atFrom !== undefined && isVersion(atFrom, source)) await this.#storage.delete(from)
     return true
+  }
+
+  async #replaced({ published, to, target }: MoveEntry): Promise<ObjectInfo | undefined> {
+    if (published || target === null) return undefined
+    const there = await this.#storage.stat(to)
+    return isVersion(there, target) ? there : undefined
   }
 
   /** A link or a device has no object; but what it replaces may have one. */

@@ -11,6 +11,7 @@ import { FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
 import { Listing } from '../names/listing.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
+import type { ObjectInfo } from '../storage/storage.ts'
 import { mayBeVersion } from '../writes/conflict.ts'
 import type { Publisher } from '../writes/publication.ts'
 import type { KeptPages } from '../writes/staging-pages.ts'
@@ -188,9 +189,19 @@ export class SessionResume {
     if (parent !== undefined) this.#tree.nameRemoved(parent, name)
   }
 
-  moved(node: number, from: string, to: string): void {
-    if (this.isAt(node, to)) return
-    const inode = this.isAt(node, from) ? this.#inodes.get(node) : undefined
+  moved(node: number, from: string, to: string, replaces: ObjectInfo | undefined): void {
+    const inode = this.#inodes.get(node)
+    if (!this.isAt(node, to)) this.#move(this.isAt(node, from) ? inode : undefined, to)
+    // It may have been noted before what lies under its new name was.
+    if (inode?.file?.dirty !== undefined && inode.file.info === undefined) {
+      inode.file.exists = replaces !== undefined
+      inode.file.replaced = replaces
+    }
+    this.#save()
+  }
+
+  /** @param inode undefined if the guest has forgotten it */
+  #move(inode: Inode | undefined, to: string): void {
     const cut = to.replace(/\/$/, '').lastIndexOf('/') + 1
     const parent = cut === 0 ? this.#tree.table.root : this.#at(to.slice(0, cut))
     const name = this.#tree.names.toName(to.slice(cut).replace(/\/$/, ''))
@@ -198,14 +209,11 @@ export class SessionResume {
     const there = parent.directory.children.get(name)
     if (there !== undefined) this.#lose(there)
     parent.directory.absent.delete(name)
-    // The guest may have forgotten it.
-    if (inode !== undefined) {
-      const { parent: old, name: oldName } = inode
-      this.#tree.table.move(inode, parent, name)
-      if (old !== undefined) this.#tree.nameRemoved(old, oldName)
-      this.#tree.nameAdded(inode)
-    }
-    this.#save()
+    if (inode === undefined) return
+    const { parent: old, name: oldName } = inode
+    this.#tree.table.move(inode, parent, name)
+    if (old !== undefined) this.#tree.nameRemoved(old, oldName)
+    this.#tree.nameAdded(inode)
   }
 
   published(key: string, size: number): void {
