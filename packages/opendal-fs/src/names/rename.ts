@@ -134,7 +134,9 @@ export class Renamer {
     if (entry.source === null && entry.target === null && saved.length === 0 && !isSpecial) await work()
     else await this.#during(entry, source, newParent, segment, target, work)
     if (target?.file !== undefined) await this.#namespace.closedAside(target)
-    if (isSpecial) await attributes.settleSpecials(newParent)
+    // What exists in the sidecar alone is gone from its old name, or from under the new one, as soon as that says so.
+    if (isSpecial || target?.kind === 'special') await attributes.settleSpecials(newParent)
+    if (isSpecial && parent !== newParent) await attributes.settleSpecials(parent)
     this.#tree.table.drop(source)
   }
 
