@@ -178,15 +178,16 @@ export class SessionResume {
     if (!this.isAt(node, key)) return
     const inode = this.#inodes.get(node)!
     if (inode.file !== undefined) inode.file.detachedKey = aside
+    const { parent, name } = inode
     this.#lose(inode)
+    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
     this.#save()
   }
 
+  /** What is kept under its name is not touched: it may be of what takes the name now. */
   #lose(inode: Inode): void {
-    const { parent, name, file } = inode
-    if (file !== undefined && inode.opens === 0) this.#publisher.discard(inode)
+    if (inode.file !== undefined && inode.opens === 0) this.#publisher.discard(inode)
     this.#tree.table.remove(inode)
-    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
   }
 
   moved(node: number, from: string, to: string, replaces: ObjectInfo | undefined): void {
