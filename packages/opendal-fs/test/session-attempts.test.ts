@@ -100,6 +100,17 @@ const CASES: readonly Case[] = [
     contents: { b: 'A' },
   },
   {
+    name: 'rename of a file with another mode over one with a third',
+    prepare: async guest => {
+      await (await guest.create('a', O_RDWR, 0o600)).close()
+      await (await guest.create('b', O_RDWR, 0o640)).close()
+    },
+    change: async guest => guest.fs.rename(request, await root(guest), 'a', await root(guest), 'b', 0),
+    names: ['b'],
+    contents: { b: '' },
+    check: async guest => expect((await guest.stat('b')).mode).toBe(0o100600),
+  },
+  {
     name: 'rename of a file with unpublished changes',
     prepare: async guest => {
       await guest.put('a', 'A')

@@ -148,6 +148,11 @@ export class Sidecar {
     this.urgent ||= urgent
   }
 
+  /** Takes back what `restore` has brought, before anything of it was written. */
+  withdraw(segment: string): void {
+    this.#changes.delete(segment)
+  }
+
   /** Settles once the journal's disk has the changes that are noted; undefined if it does. */
   noted(): undefined | Promise<void> {
     return this.#notes?.settled()

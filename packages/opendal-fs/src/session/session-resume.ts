@@ -198,7 +198,25 @@ export class SessionResume {
       inode.file.exists = replaces !== undefined
       inode.file.replaced = replaces
     }
+    this.#leaveAttributes(from, to)
     this.#save()
+  }
+
+  /** What is kept of a moved file the journal says: of what was noted of it here, the process may have noted a part. */
+  #leaveAttributes(from: string, to: string): void {
+    const { attributes } = this.#tree
+    const old = this.#placeOf(from)
+    const present = this.#placeOf(to)
+    if (present !== undefined) attributes.withdraw(present.directory, present.segment, 'removal')
+    if (old !== undefined && this.#at(from) === undefined)
+      attributes.withdraw(old.directory, old.segment, 'entry')
+  }
+
+  /** Where a sidecar has what is kept of a file; undefined for a directory. */
+  #placeOf(key: string): { directory: Inode; segment: string } | undefined {
+    const cut = key.lastIndexOf('/') + 1
+    const directory = cut === 0 ? this.#tree.table.root : this.#at(key.slice(0, cut))
+    return directory?.directory && cut < key.length ? { directory, segment: key.slice(cut) } : undefined
   }
 
   /** @param inode undefined if the guest has forgotten it */
