@@ -44,6 +44,28 @@ const CASES: readonly Case[] = [
     after: { d: '755', 'd/m': '→ there' },
   },
   {
+    name: 'a link that a sidecar has, moved to another directory',
+    prepare: async guest => {
+      await guest.mkdir('d')
+      await guest.symlink('l', 'there')
+      await guest.fs.syncfs()
+    },
+    change: guest => guest.rename('l', 'd/m'),
+    before: { d: '755', l: '→ there' },
+    after: { d: '755', 'd/m': '→ there' },
+  },
+  {
+    name: 'a file that is moved over a link that a sidecar has',
+    prepare: async guest => {
+      await guest.put('f', 'F')
+      await guest.symlink('l', 'old')
+      await guest.fs.syncfs()
+    },
+    change: guest => guest.rename('f', 'l'),
+    before: { f: '644', l: '→ old' },
+    after: { l: '644' },
+  },
+  {
     name: 'a link that is moved over another',
     prepare: async guest => {
       await guest.symlink('l', 'new')

@@ -86,6 +86,16 @@ const CASES: readonly Case[] = [
     contents: {},
   },
   {
+    name: 'unlink of a link that no sidecar has, beside another',
+    prepare: async guest => {
+      await guest.symlink('a', 'there')
+      await guest.symlink('b', 'there')
+    },
+    change: async guest => guest.fs.unlink(request, await root(guest), 'a'),
+    names: ['b'],
+    contents: {},
+  },
+  {
     name: 'rename',
     prepare: guest => guest.put('a', 'A'),
     change: async guest => guest.fs.rename(request, await root(guest), 'a', await root(guest), 'b', 0),

@@ -30,6 +30,8 @@ const ATTEMPTS = 8
 export interface SidecarChange extends EntryChange {
   /** A program asked for it. */
   readonly urgent: boolean
+  /** It follows one of an earlier process, which may have been stored before it was noted so. */
+  readonly resumed: boolean
 }
 
 /** Told of what the storage does not have yet, before anybody relies on it. */
@@ -128,13 +130,15 @@ export class Sidecar {
    * @param noted it must survive the daemon, if there is a journal
    */
   set(segment: string, entry: AttributeEntry | undefined, urgent: boolean, noted = urgent): void {
-    const over = this.origin(segment)
+    const { resumed = false, entry: former } = this.#changes.get(segment) ?? {}
+    // What was resumed may have been stored, and is to be removed then.
+    const over = this.origin(segment) ?? (resumed && entry === undefined ? former : undefined)
     if (entry === undefined && over === undefined && this.#writing === undefined) {
-      if (this.#changes.delete(segment) && !this.dirty) this.#record?.settled()
+      if (this.#changes.delete(segment)) this.#recordNothing(segment)
       this.#notes?.crossOut([segment])
       return
     }
-    const change = { entry, at: entry?.ctime ?? timeOf(Date.now()), over, urgent }
+    const change = { entry, at: entry?.ctime ?? timeOf(Date.now()), over, urgent, resumed }
     this.#changes.set(segment, change)
     this.urgent ||= urgent
     this.#record?.changed(segment, change)
@@ -142,9 +146,17 @@ export class Sidecar {
     if (noted || this.#notes?.has(segment) === true) this.#notes?.put(segment, change)
   }
 
+  /** What was recorded of a name is not wanted any more. */
+  #recordNothing(segment: string): void {
+    const at = timeOf(Date.now())
+    const nothing = { entry: undefined, at, over: undefined, urgent: false, resumed: false }
+    if (this.dirty) this.#record?.changed(segment, nothing)
+    else this.#record?.settled()
+  }
+
   /** A change that was made before, by another daemon. */
   restore(segment: string, change: EntryChange, urgent = true): void {
-    this.#changes.set(segment, { ...change, urgent })
+    this.#changes.set(segment, { ...change, urgent, resumed: true })
     this.urgent ||= urgent
   }
 

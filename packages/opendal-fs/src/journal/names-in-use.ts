@@ -1,6 +1,7 @@
 // What a replay of the journal asks of a guest's session that goes on, and tells it.
 
 import type { ObjectInfo } from '../storage/storage.ts'
+import type { EntryChange } from './attribute-notes.ts'
 
 /**
  * What a guest still uses, whose session goes on. It knows files and directories by their nodes, and more of them than the
@@ -20,4 +21,6 @@ export interface NamesInUse {
   /** @param replaces what lies at `to` now, if it is not what was moved, whose bytes only the guest's session has */
   moved(node: number, from: string, to: string, replaces: ObjectInfo | undefined): void
   published(key: string, size: number): void
+  /** A change of what is kept of a name that the storage lacks. Each was noted in the session before it was in the journal. */
+  change(directory: string, segment: string): EntryChange | undefined
 }

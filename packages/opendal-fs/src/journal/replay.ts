@@ -14,7 +14,7 @@ import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
 import { mayBeVersion, recoveryName } from '../writes/conflict.ts'
-import { newNoteKey } from './attribute-notes.ts'
+import { keptChange, newNoteKey } from './attribute-notes.ts'
 import { AttributeReplay } from './attribute-replay.ts'
 import {
   type EntryKey,
@@ -116,6 +116,7 @@ export class Replay {
     await forEachConcurrently([...this.#files], CONCURRENT_PUBLICATIONS, ([key, entry]) =>
       this.#publish(key, entry),
     )
+    this.#renewNotes()
     const attributes = this.#notes.size
     const keeping = new AttributeReplay(this.#state, this.#storage, this.#names)
     const lost = new Set(this.#conflicts.map(({ key }) => key))
@@ -167,6 +168,14 @@ export class Replay {
       if (![...this.#notes.values()].some(isAt)) take(newNoteKey(), change)
     }
     return changes
+  }
+
+  /** What a session says of a name is newer than what the journal does. */
+  #renewNotes(): void {
+    for (const [key, { directory, segment }] of this.#notes) {
+      const change = this.#inUse?.change(directory, segment)
+      if (change !== undefined) this.#notes.set(key, keptChange(directory, segment, change))
+    }
   }
 
   /** Finished now, the move would destroy what somebody has open. The guest asks for it again. */

@@ -7,6 +7,7 @@ import { fromPlain } from '../attributes/attribute-entry.ts'
 import { Gathered } from '../files/gathered.ts'
 import type { Handles, OpenFile } from '../files/handles.ts'
 import { ReadAhead } from '../files/read-ahead.ts'
+import type { EntryChange } from '../journal/attribute-notes.ts'
 import { FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
 import { Listing } from '../names/listing.ts'
 import { forEachConcurrently } from '../names/locks.ts'
@@ -240,6 +241,11 @@ export class SessionResume {
     const inode = this.#at(key)
     if (inode !== undefined) this.#tree.table.record?.published(inode, size)
     this.#save()
+  }
+
+  change(directory: string, segment: string): EntryChange | undefined {
+    const inode = directory === '' ? this.#tree.table.root : this.#at(directory)
+    return inode?.directory?.sidecar?.changes.get(segment)
   }
 
   #at(key: string): Inode | undefined {
