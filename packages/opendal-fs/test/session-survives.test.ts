@@ -45,6 +45,22 @@ describe.each(SCHEMES)('on %s', scheme => {
     await again(file).close()
   })
 
+  // A folder cannot have both.
+  const itWithoutFolder = (name: string, test: () => Promise<void>) => scheme !== 'fs' && it(name, test)
+
+  itWithoutFolder('knows a directory beside a file of its name', async () => {
+    const twin = '.ovfs-k-d%2F'
+    await storage.outside.write('d', Buffer.from('a file'))
+    await storage.outside.write('d/f', Buffer.from('below'))
+    let guest = await rig.start()
+    await guest.setattr(twin, { mode: 0o700 })
+    await guest.setattr('d', { mode: 0o600 })
+    guest = await rig.restart()
+    expect((await guest.stat(twin)).mode).toBe(0o040700)
+    expect((await guest.stat('d')).mode).toBe(0o100600)
+    expect(await guest.text(`${twin}/f`)).toBe('below')
+  })
+
   it('gives no number again that was given before', async () => {
     let guest = await rig.start()
     const before = await guest.create('a')

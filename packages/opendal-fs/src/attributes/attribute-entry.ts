@@ -2,6 +2,7 @@
 // line. An object that is not exactly of this format is refused as a whole: what we do not understand is never overwritten.
 
 import { S_IFMT } from '../names/inode.ts'
+import { isRecord } from '../shapes.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { Time } from './time.ts'
 
@@ -103,6 +104,18 @@ export function fromPlain(plain: PlainEntry): AttributeEntry {
   return entry as unknown as AttributeEntry
 }
 
+/** True of an entry, and of null, which stands for none. */
+export function isPlainEntry(value: unknown): boolean {
+  if (value === null) return true
+  if (!isRecord(value)) return false
+  try {
+    fromPlain(value)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function toTime(value: unknown): Time {
   if (Array.isArray(value) && value.length === 2) {
     const [sec, nsec] = value
@@ -120,10 +133,6 @@ function toXattrs(value: unknown): ReadonlyMap<string, Uint8Array> {
       return [pair[0] as string, new Uint8Array(Buffer.from(pair[1] as string, 'base64'))]
     }),
   )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isCount(value: unknown): value is number {

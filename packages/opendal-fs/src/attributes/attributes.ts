@@ -347,14 +347,6 @@ export class Attributes {
     this.#dirty.add(directory)
   }
 
-  /** Takes back a change that was resumed, if it is of this kind. */
-  withdraw(directory: Inode, segment: string, kind: 'entry' | 'removal'): void {
-    const { sidecar } = directory.directory!
-    const change = sidecar?.changes.get(segment)
-    if (change !== undefined && (change.entry === undefined) === (kind === 'removal'))
-      sidecar?.withdraw(segment)
-  }
-
   /** Writes soon what was resumed. */
   resumed(): void {
     if (this.#dirty.size > 0) this.#arm(FLUSH_DELAY_MS)

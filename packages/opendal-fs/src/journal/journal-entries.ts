@@ -2,8 +2,9 @@
 // attributes. Each is to be finished by the next daemon if this one does not get to it. Versions and times tell whether
 // somebody else was there meanwhile.
 
-import { fromPlain, type PlainEntry } from '../attributes/attribute-entry.ts'
+import { isPlainEntry, type PlainEntry } from '../attributes/attribute-entry.ts'
 import type { Time } from '../attributes/time.ts'
+import { type Fields, isCount, isFlag, isList, isOptional, isRecord, isText, isTime } from '../shapes.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { Change } from './journal-record.ts'
 
@@ -115,24 +116,22 @@ export function parseEntry(key: string, value: unknown): JournalEntry | undefine
   return ENTRY_CHECKS[String(value.kind)]?.(value) === true ? (value as unknown as JournalEntry) : undefined
 }
 
-type Fields = Readonly<Record<string, unknown>>
-
 const ENTRY_CHECKS: Readonly<Record<string, (value: Fields) => boolean>> = {
   file: ({ key, content, replaces, mayBe }) =>
-    isKey(key) && isContent(content) && isVersion(replaces) && Array.isArray(mayBe) && mayBe.every(isContent),
+    isKey(key) && isContent(content) && isVersion(replaces) && isList(mayBe, isContent),
   move: ({ node, from, to, published, source, targetNode, target, aside, drops, attributes }) =>
-    isOffset(node) &&
-    isOffset(targetNode) &&
+    isCount(node) &&
+    isCount(targetNode) &&
     isKey(from) &&
     isKey(to) &&
-    typeof published === 'boolean' &&
+    isFlag(published) &&
     isVersion(source) &&
     isVersion(target) &&
     isKeyOrNull(aside) &&
-    isList(drops) &&
-    (attributes === undefined || (Array.isArray(attributes) && attributes.every(isKeptChange))),
+    isList(drops, isText) &&
+    isOptional(attributes, changes => isList(changes, isKeptChange)),
   removal: ({ node, key, version, aside, drops }) =>
-    isOffset(node) && isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops),
+    isCount(node) && isKey(key) && isVersion(version) && isKeyOrNull(aside) && isList(drops, isText),
   aside: ({ key }) => isKey(key),
   attributes: isKeptChange,
 }
@@ -148,10 +147,6 @@ function isKeyOrNull(value: unknown): boolean {
   return value === null || isKey(value)
 }
 
-function isList(value: unknown): boolean {
-  return Array.isArray(value) && value.every(item => typeof item === 'string')
-}
-
 function isKeptChange(value: unknown): boolean {
   if (!isRecord(value)) return false
   const { directory, segment, entry, at, over } = value
@@ -160,49 +155,26 @@ function isKeptChange(value: unknown): boolean {
   return isPlace && isPlainEntry(entry) && isTime(at) && isPlainEntry(over)
 }
 
-function isPlainEntry(value: unknown): boolean {
-  if (value === null) return true
-  if (!isRecord(value)) return false
-  try {
-    fromPlain(value)
-    return true
-  } catch {
-    return false
-  }
-}
-
 function isContent(value: unknown): boolean {
   if (!isRecord(value)) return false
   const { name, bytes, size, mtime, written, base } = value
   // A name that leads out of the folder is none of ours.
   const isKept = name === null ? typeof bytes === 'string' : typeof name === 'string' && /^[\w-]+$/.test(name)
-  if (!isKept || !isOffset(size) || !isTime(mtime)) return false
-  return [written, base].every(ranges => Array.isArray(ranges) && ranges.every(range => isRange(range, size)))
+  if (!isKept || !isCount(size) || !isTime(mtime)) return false
+  return [written, base].every(ranges => isList(ranges, range => isRange(range, size)))
 }
 
 function isRange(value: unknown, size: number): boolean {
   if (!Array.isArray(value) || value.length !== 2) return false
   const [start, end] = value
-  return isOffset(start) && isOffset(end) && start < end && end <= size
+  return isCount(start) && isCount(end) && start < end && end <= size
 }
 
 function isVersion(value: unknown): boolean {
   if (value === null) return true
-  if (!isRecord(value) || !isOffset(value.size)) return false
+  if (!isRecord(value) || !isCount(value.size)) return false
   const { etag, mtime } = value
-  return (etag === undefined || typeof etag === 'string') && (mtime === undefined || isTime(mtime))
-}
-
-function isTime(value: unknown): value is Time {
-  return isRecord(value) && Number.isSafeInteger(value.sec) && isOffset(value.nsec)
-}
-
-function isOffset(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
-}
-
-function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isOptional(etag, isText) && isOptional(mtime, isTime)
 }
 
 /** True of an entry about something that the next daemon has to finish. Others keep entries too, under kinds of their own. */

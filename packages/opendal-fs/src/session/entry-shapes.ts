@@ -2,11 +2,11 @@
 // lead nowhere else. What is wrong in itself is found here; what does not fit together, where it is put in place.
 
 import type { SessionEntry } from '@ovfs/fuse-proto'
-import { fromPlain } from '../attributes/attribute-entry.ts'
+import { isPlainEntry } from '../attributes/attribute-entry.ts'
+import { isCount, isFlag, isList, isOptional, isRecord, isText, isTime, isTuple } from '../shapes.ts'
 import { Kind } from './log-entries.ts'
 
-type Fields = Readonly<Record<string, unknown>>
-type Check = (value: unknown, first: number, second: number) => boolean
+type EntryCheck = (value: unknown, first: number, second: number) => boolean
 
 /** Throws TypeError. */
 export function requireShape({ kind, value, first, second }: SessionEntry): void {
@@ -14,7 +14,7 @@ export function requireShape({ kind, value, first, second }: SessionEntry): void
     throw new TypeError(`an entry of kind ${kind} is none: ${JSON.stringify(value)?.slice(0, 100)}`)
 }
 
-const CHECKS: Readonly<Record<number, Check>> = {
+const CHECKS: Readonly<Record<number, EntryCheck>> = {
   [Kind.LAST]: value => isTuple(value, isCount, isCount),
   [Kind.NODE]: (value, lookups) =>
     isRecord(value) &&
@@ -23,8 +23,7 @@ const CHECKS: Readonly<Record<number, Check>> = {
     isOptional(value.segment, isName) &&
     isOptional(value.target, isText) &&
     isOptional(value.aside, isKey),
-  [Kind.FILE]: value =>
-    isRecord(value) && isCount(value.fh) && isCount(value.node) && typeof value.writable === 'boolean',
+  [Kind.FILE]: value => isRecord(value) && isCount(value.fh) && isCount(value.node) && isFlag(value.writable),
   [Kind.DIRECTORY]: value =>
     isRecord(value) &&
     isCount(value.fh) &&
@@ -41,12 +40,12 @@ const CHECKS: Readonly<Record<number, Check>> = {
     (value as number[])[1]! <= end &&
     Number.isFinite(milliseconds),
   [Kind.PAGE]: value => isTuple(value, isCount, isCount, isCount),
-  [Kind.PUBLISHING]: value => isTuple(value, isCount, isCount, isCurrent => typeof isCurrent === 'boolean'),
+  [Kind.PUBLISHING]: value => isTuple(value, isCount, isCount, isFlag),
   [Kind.CLEAN]: (_, node) => isCount(node),
   [Kind.ATTRIBUTES]: value =>
     isRecord(value) &&
     isCount(value.directory) &&
-    (value.segment === '' || isName(value.segment)) &&
+    isSegment(value.segment) &&
     isPlainEntry(value.entry) &&
     isPlainEntry(value.over) &&
     isTime(value.at),
@@ -72,7 +71,7 @@ function isDirty(value: unknown): boolean {
     isOptional(info, isInfo) &&
     isOptional(replaced, isInfo) &&
     isOptional(publishing, isCount) &&
-    typeof value.exists === 'boolean'
+    isFlag(value.exists)
   )
 }
 
@@ -88,28 +87,14 @@ function isInfo(value: unknown): boolean {
   )
 }
 
-function isPlainEntry(value: unknown): boolean {
-  if (value === null) return true
-  if (!isRecord(value)) return false
-  try {
-    fromPlain(value)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string'
-}
-
 /** Of a file, and the segment that stands for one. */
 function isName(value: unknown): boolean {
   return isText(value) && /^(?!\.{0,2}$)[^/\0]+$/s.test(value)
+}
+
+/** Where a sidecar has what it keeps: of the directory itself, of a name, or of a directory that shares its name with a file. */
+function isSegment(value: unknown): boolean {
+  return value === '' || isName(isText(value) ? value.replace(/\/$/, '') : value)
 }
 
 /** Never the root, and never out of it. */
@@ -117,26 +102,6 @@ function isKey(value: unknown): boolean {
   return isText(value) && value.split('/').every(isName)
 }
 
-function isTime(value: unknown): boolean {
-  return isRecord(value) && Number.isSafeInteger(value.sec) && isCount(value.nsec)
-}
-
 function isRange(value: unknown): boolean {
   return isTuple(value, isCount, isCount) && (value as number[])[0]! <= (value as number[])[1]!
-}
-
-function isTuple(value: unknown, ...checks: readonly ((part: unknown) => boolean)[]): boolean {
-  return Array.isArray(value) && value.length === checks.length && checks.every((check, i) => check(value[i]))
-}
-
-function isList(value: unknown, check: (item: unknown) => boolean): boolean {
-  return Array.isArray(value) && value.every(check)
-}
-
-function isOptional(value: unknown, check: (value: unknown) => boolean): boolean {
-  return value === undefined || check(value)
-}
-
-function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -4,11 +4,12 @@
 
 import { type ErrnoName, type FileHandle, FsError, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { fromPlain } from '../attributes/attribute-entry.ts'
+import type { Sidecar } from '../attributes/sidecar.ts'
 import { Gathered } from '../files/gathered.ts'
 import type { Handles, OpenFile } from '../files/handles.ts'
 import { ReadAhead } from '../files/read-ahead.ts'
 import type { EntryChange } from '../journal/attribute-notes.ts'
-import { FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
+import { type DirectoryState, FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
 import { Listing } from '../names/listing.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
@@ -205,19 +206,17 @@ export class SessionResume {
 
   /** What is kept of a moved file the journal says: of what was noted of it here, the process may have noted a part. */
   #leaveAttributes(from: string, to: string): void {
-    const { attributes } = this.#tree
-    const old = this.#placeOf(from)
     const present = this.#placeOf(to)
-    if (present !== undefined) attributes.withdraw(present.directory, present.segment, 'removal')
-    if (old !== undefined && this.#at(from) === undefined)
-      attributes.withdraw(old.directory, old.segment, 'entry')
+    present?.sidecar?.withdraw(present.segment, 'removal')
+    const old = this.#at(from) === undefined ? this.#placeOf(from) : undefined
+    old?.sidecar?.withdraw(old.segment, 'entry')
   }
 
-  /** Where a sidecar has what is kept of a file; undefined for a directory. */
-  #placeOf(key: string): { directory: Inode; segment: string } | undefined {
+  /** Where it is kept what is kept of a file; undefined for a directory. */
+  #placeOf(key: string): { sidecar: Sidecar | undefined; segment: string } | undefined {
     const cut = key.lastIndexOf('/') + 1
-    const directory = cut === 0 ? this.#tree.table.root : this.#at(key.slice(0, cut))
-    return directory?.directory && cut < key.length ? { directory, segment: key.slice(cut) } : undefined
+    const directory = this.#directoryAt(key.slice(0, cut))
+    return directory && cut < key.length ? { sidecar: directory.sidecar, segment: key.slice(cut) } : undefined
   }
 
   /** @param inode undefined if the guest has forgotten it */
@@ -244,8 +243,11 @@ export class SessionResume {
   }
 
   change(directory: string, segment: string): EntryChange | undefined {
-    const inode = directory === '' ? this.#tree.table.root : this.#at(directory)
-    return inode?.directory?.sidecar?.changes.get(segment)
+    return this.#directoryAt(directory)?.sidecar?.changes.get(segment)
+  }
+
+  #directoryAt(key: string): DirectoryState | undefined {
+    return (key === '' ? this.#tree.table.root : this.#at(key))?.directory
   }
 
   #at(key: string): Inode | undefined {

@@ -4,6 +4,7 @@
 
 import { ROOT_NODE } from '@ovfs/fuse-proto'
 import type { Inode } from '../names/inode.ts'
+import { isCount, isFlag, isText, isTuple } from '../shapes.ts'
 import type { SavedRemovedFile } from './removed-files.ts'
 
 const FORMAT = 'opendal-fs session'
@@ -35,29 +36,20 @@ export function encodeState(state: SessionState): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ format: FORMAT, version: VERSION, ...state }))
 }
 
-const isId = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-
 function isRemovedFile(value: unknown): boolean {
   const { id, size, mode, uid, gid, mtime, xattrs, pieces } = (value ?? {}) as Record<string, unknown>
   return (
-    [id, size, mode, uid, gid].every(isId) &&
-    isTuple(mtime, Number.isSafeInteger, isId) &&
+    [id, size, mode, uid, gid].every(isCount) &&
+    isTuple(mtime, Number.isSafeInteger, isCount) &&
     Array.isArray(xattrs) &&
     xattrs.every(xattr => isTuple(xattr, isText, isText)) &&
     Array.isArray(pieces) &&
     // Four characters are three bytes.
     pieces.every(
-      piece => isTuple(piece, isId, isText) && piece[0] + piece[1].length * 0.75 <= (size as number) + 3,
+      piece => isTuple(piece, isCount, isText) && piece[0] + piece[1].length * 0.75 <= (size as number) + 3,
     )
   )
 }
-
-function isTuple(value: unknown, ...tests: readonly ((part: unknown) => boolean)[]): boolean {
-  return Array.isArray(value) && value.length === tests.length && tests.every((test, i) => test(value[i]))
-}
-
-const isText = (value: unknown) => typeof value === 'string'
-const isFlag = (value: unknown) => typeof value === 'boolean'
 
 /** Throws TypeError if the bytes are not the state of a session. */
 export function decodeState(bytes: Uint8Array): SessionState {
@@ -72,14 +64,14 @@ export function decodeState(bytes: Uint8Array): SessionState {
   }
   const { lastId, lastHandle, nodes, files, directories, removed } = state
   const sound =
-    isId(lastId) &&
-    isId(lastHandle) &&
+    isCount(lastId) &&
+    isCount(lastHandle) &&
     Array.isArray(nodes) &&
-    nodes.every(node => isTuple(node, isId, isId, isText, isFlag, isId)) &&
+    nodes.every(node => isTuple(node, isCount, isCount, isText, isFlag, isCount)) &&
     Array.isArray(files) &&
-    files.every(file => isTuple(file, isId, isId, isFlag)) &&
+    files.every(file => isTuple(file, isCount, isCount, isFlag)) &&
     Array.isArray(directories) &&
-    directories.every(directory => isTuple(directory, isId, isId)) &&
+    directories.every(directory => isTuple(directory, isCount, isCount)) &&
     Array.isArray(removed) &&
     removed.every(isRemovedFile)
   if (!sound) throw new TypeError('the state of a session has fields that are none')
