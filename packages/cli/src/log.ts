@@ -1,4 +1,5 @@
-// One line per event, as text, as JSON, or for a journal that has its own times and levels (sd-daemon(3)). Every text goes through the redactor, and no text can make a second line.
+// One line per event, as text, as JSON, or for a journal that has its own times and levels (sd-daemon(3)). Every text goes through
+// the redactor, and no text can make a second line.
 
 import { singleLine } from './error.ts'
 

@@ -26,8 +26,8 @@ import { SessionTransfer } from './session/session-transfer.ts'
 import { KeyNames } from './storage/key-names.ts'
 import { Storage } from './storage/storage.ts'
 import { Publisher } from './writes/publication.ts'
+import { StagingBudget } from './writes/staging-budget.ts'
 import { KeptPages } from './writes/staging-pages.ts'
-import { StagingBudget } from './writes/staging-store.ts'
 import { WholeCopies } from './writes/whole-copies.ts'
 
 export interface Parts {

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { BlockCache, Content } from '../src/files/block-cache.ts'
 import { DirtyFile } from '../src/writes/dirty-file.ts'
-import { StagingBudget } from '../src/writes/staging-store.ts'
+import { StagingBudget } from '../src/writes/staging-budget.ts'
 import { Reply, requestData } from './guest.ts'
 
 const place = fc.nat({ max: 300_000 })

@@ -6,7 +6,7 @@ import { BlockCache } from '../src/files/block-cache.ts'
 import { SavedSource, saveContent } from '../src/journal/saved-content.ts'
 import { keepContent } from '../src/journal/stored-bytes.ts'
 import { DirtyFile } from '../src/writes/dirty-file.ts'
-import { StagingBudget } from '../src/writes/staging-store.ts'
+import { StagingBudget } from '../src/writes/staging-budget.ts'
 import { requestData } from './guest.ts'
 
 const SMALL = 16 << 10

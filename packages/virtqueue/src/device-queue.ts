@@ -244,23 +244,18 @@ export class DeviceQueue implements ChainOwner {
    */
   release(region: Pick<MemoryRegion, 'pieces'>): Promise<void> | undefined {
     this.#isReady()
-    const chains = new Set<Chain>()
-    for (const chain of this.#chains) {
-      if (
-        chain?.inFlight &&
-        (chain.readable.reaches(region.pieces) || chain.writable.reaches(region.pieces))
-      ) {
-        chains.add(chain)
-      }
-    }
-    if (chains.size === 0) return undefined
-    return this.#releases.after(chains)
+    const { pieces } = region
+    return this.#without(({ readable, writable }) => readable.reaches(pieces) || writable.reaches(pieces))
   }
 
-  /** Resolves when the chains that are in flight now have been completed, or never will be. */
-  returned(): Promise<void> {
-    const chains = new Set(this.#chains.filter(chain => chain?.inFlight) as Chain[])
-    return chains.size === 0 ? Promise.resolve() : this.#releases.after(chains)
+  /** The same for all chains that are in flight now. */
+  returned(): Promise<void> | undefined {
+    return this.#without(() => true)
+  }
+
+  #without(matters: (chain: Chain) => boolean): Promise<void> | undefined {
+    const chains = this.#chains.filter(chain => chain?.inFlight && matters(chain)) as Chain[]
+    return chains.length === 0 ? undefined : this.#releases.after(new Set(chains))
   }
 
   /** Called by Chain.complete only. */

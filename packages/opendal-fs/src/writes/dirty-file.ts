@@ -10,8 +10,9 @@ import { Mutex } from '../names/locks.ts'
 import type { DirtyRecord, DirtyState } from './dirty-record.ts'
 import type { EarlyUpload } from './early-upload.ts'
 import { FileMap, type Mark } from './file-map.ts'
+import type { StagingBudget } from './staging-budget.ts'
 import { PAGE, type StagingPage } from './staging-pages.ts'
-import { type StagingBudget, StagingStore } from './staging-store.ts'
+import { StagingStore } from './staging-store.ts'
 
 /** Where a read puts its bytes; the part of a READ reply that this layer needs. */
 export interface FileSink {

@@ -21,8 +21,8 @@ import { DirtyFile } from './dirty-file.ts'
 import type { DirtyState } from './dirty-record.ts'
 import { type EarlyUpload, EarlyUploads } from './early-upload.ts'
 import type { Mark } from './file-map.ts'
+import type { StagingBudget } from './staging-budget.ts'
 import type { StagingPage } from './staging-pages.ts'
-import type { StagingBudget } from './staging-store.ts'
 import { WriteBack } from './write-back.ts'
 
 /** Each holds up to one request's bytes. */

@@ -120,7 +120,11 @@ export class SessionKeeper {
     void this.removeUnrecorded()
     this.#unproven = setTimeout(() => this.#proven(), PROVEN_AFTER)
     this.#unproven.unref()
-    void done.then(() => this.#proven())
+    // A device that cannot tell is not believed before its time.
+    done.then(
+      () => this.#proven(),
+      () => undefined,
+    )
   }
 
   #proven(): void {
