@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { missingForOvfs } from '../harness/daemon.ts'
 import { runKills } from './kills.ts'
-import { type AtomicS3, startAtomicS3 } from './s3.ts'
+import { type S3Share, startS3Share } from './s3.ts'
 
 const KILLS = Number(process.env.OVFS_CRASH_KILLS ?? 200)
 const SEED = Number(process.env.OVFS_CRASH_SEED ?? Math.floor(Math.random() * 2 ** 32))
@@ -19,14 +19,14 @@ const EACH = Math.ceil(KILLS / 4)
 const PATIENCE_MS = 60_000 + EACH * 10_000
 
 describe(`after SIGKILL (seed ${SEED})`, () => {
-  let s3: AtomicS3
+  let s3: S3Share
   let folder: string
 
   beforeAll(async () => {
     expect(missingForOvfs()).toBeUndefined()
     console.info(`crash tests: ${KILLS} kills, OVFS_CRASH_SEED=${SEED}`)
     folder = await mkdtemp(join(tmpdir(), 'ovfs-crash-share-'))
-    s3 = await startAtomicS3()
+    s3 = await startS3Share()
   })
   afterAll(async () => {
     await s3.stop()

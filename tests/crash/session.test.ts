@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { missingForOvfs } from '../harness/daemon.ts'
-import { type AtomicS3, startAtomicS3 } from './s3.ts'
+import { type S3Share, startS3Share } from './s3.ts'
 import { runSession, type SessionOutcome } from './session-kills.ts'
 
 const KILLS = Number(process.env.OVFS_SESSION_KILLS ?? 100)
@@ -15,14 +15,14 @@ const UPGRADES = Math.ceil(KILLS / 10)
 const PATIENCE_MS = 60_000 + KILLS * 10_000
 
 describe(`a session whose daemon dies (seed ${SEED})`, () => {
-  let s3: AtomicS3
+  let s3: S3Share
   let folder: string
 
   beforeAll(async () => {
     expect(missingForOvfs()).toBeUndefined()
     console.info(`session tests: ${KILLS} kills, OVFS_CRASH_SEED=${SEED}`)
     folder = await mkdtemp(join(tmpdir(), 'ovfs-session-share-'))
-    s3 = await startAtomicS3()
+    s3 = await startS3Share()
   })
   afterAll(async () => {
     await s3.stop()

@@ -1,6 +1,6 @@
-// An S3 server for tests: s3rver, in a process of its own, over a temporary folder. It checks signatures; its one account
-// is S3RVER with the secret S3RVER. It keeps each object in files named after it, and a name that is too long for that
-// ends it: see LONGEST_NAME.
+// An S3 server for tests: s3rver with what it lacks of S3 (s3-server.mjs), in a process of its own, over a temporary folder. It
+// checks signatures; its one account is S3RVER with the secret S3RVER. It keeps each object in files named after it, and a name
+// that is too long for that ends it: see LONGEST_NAME.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -26,11 +26,10 @@ export interface S3Server {
 
 export async function startS3(bucket = 'ovfs'): Promise<S3Server> {
   const dir = await mkdtemp(join(tmpdir(), 'ovfs-s3-'))
-  const program = join(repository, 'tests', 'node_modules', 's3rver', 'bin', 's3rver.js')
-  const args = ['-d', dir, '-a', '127.0.0.1', '-p', '0', '-s', '--configure-bucket', bucket]
+  const program = join(repository, 'tests', 'harness', 's3-server.mjs')
   // Its continuation tokens are made with DES, which OpenSSL 3 has among the legacy ciphers only.
-  const node = ['--openssl-legacy-provider', program, ...args]
-  const child = ownProcess(spawn(process.execPath, node, { stdio: ['ignore', 'pipe', 'ignore'] }))
+  const args = ['--openssl-legacy-provider', program, dir, bucket]
+  const child = ownProcess(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] }))
   const end = ended(child)
   const [, endpoint] = await printed(child, child.stdout, /listening on (127\.0\.0\.1:\d+)/)
   return {

@@ -3,6 +3,8 @@
 
 import crypto from 'node:crypto'
 import S3rver from 's3rver'
+import FilesystemStore from 's3rver/lib/stores/filesystem.js'
+import { keepPromises } from './s3-promises.mjs'
 
 const { createCipheriv, createDecipheriv } = crypto
 const twice = (bytes: Buffer) => Buffer.concat([bytes, bytes])
@@ -15,6 +17,8 @@ crypto.createDecipheriv = ((algorithm: string, key: Buffer, iv: Buffer) =>
   algorithm === 'des'
     ? createDecipheriv('aes-128-cbc', twice(key), twice(iv))
     : createDecipheriv(algorithm, key, iv)) as typeof createDecipheriv
+
+keepPromises(FilesystemStore)
 
 export interface S3Server {
   /** What OpenDAL's `s3` service needs to reach the one bucket. */

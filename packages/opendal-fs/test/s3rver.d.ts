@@ -13,3 +13,7 @@ declare module 's3rver' {
     close(): Promise<void>
   }
 }
+
+declare module 's3rver/lib/stores/filesystem.js' {
+  export default class FilesystemStore {}
+}

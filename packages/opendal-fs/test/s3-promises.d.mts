@@ -1,0 +1,1 @@
+export function keepPromises(FilesystemStore: { readonly prototype: object }): void
