@@ -4,7 +4,7 @@
 
 import type { RequestData } from '@ovfs/fuse-proto'
 import { type Time, timeOf } from '../attributes/time.ts'
-import type { BlockCache, Content } from '../files/block-cache.ts'
+import type { BlockCache, ByteSink, Content } from '../files/block-cache.ts'
 import { Gathered } from '../files/gathered.ts'
 import { Mutex } from '../names/locks.ts'
 import type { DirtyRecord, DirtyState } from './dirty-record.ts'
@@ -15,8 +15,7 @@ import { PAGE, type StagingPage } from './staging-pages.ts'
 import { StagingStore } from './staging-store.ts'
 
 /** Where a read puts its bytes; the part of a READ reply that this layer needs. */
-export interface FileSink {
-  write(source: Uint8Array, offset?: number, length?: number): number
+export interface FileSink extends ByteSink {
   fill(length: number): number
 }
 
