@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { expect } from 'vitest'
 import { data, plainPath, slot } from './arbitraries.ts'
 import { command, type Model, outcomeOf } from './command.ts'
-import { FILE_MODE, PlainFile } from './reference.ts'
+import { PlainFile } from './reference.ts'
 
 /**
  * Of another size than what was there, since services may tell versions apart by that alone: 500 is more than the reference
@@ -71,8 +71,7 @@ export const fromOutside = [
       `another host puts ${path} ${data.length}`,
       async ({ tree }, { outside }) => {
         await outside.write(path, Buffer.from(data))
-        const file = tree.create(path, FILE_MODE) as PlainFile
-        replace(file, data)
+        replace(tree.appear(path), data)
       },
       ({ tree, open }) => {
         const place = tree.parent(path)

@@ -69,6 +69,16 @@ export class PlainDirectory extends PlainAttributes {
 }
 
 export type PlainNode = PlainFile | PlainLink | PlainSpecial | PlainDirectory
+
+const S_ISGID = 0o2000
+
+/** What a program makes in a directory with setgid has its group, and a directory setgid too. */
+function inherit(node: PlainNode, from: PlainDirectory): void {
+  if ((from.mode & S_ISGID) === 0) return
+  node.gid = from.gid
+  if (node instanceof PlainDirectory) node.mode |= S_ISGID
+}
+
 export type Outcome = string | undefined
 
 export const DIRECTORY_MODE = 0o755
@@ -123,6 +133,17 @@ export class PlainTree {
     if (present instanceof PlainSpecial) return 'ENXIO'
     if (present !== undefined) return present
     const file = new PlainFile(mode)
+    inherit(file, parent)
+    parent.set(name, file)
+    return file
+  }
+
+  /** A file that no program of the guest made. */
+  appear(path: string): PlainFile {
+    const present = this.file(path)
+    if (present !== undefined) return present
+    const [parent, name] = this.parent(path) as [PlainDirectory, string]
+    const file = new PlainFile(FILE_MODE)
     parent.set(name, file)
     return file
   }
@@ -132,7 +153,9 @@ export class PlainTree {
     if (typeof place === 'string') return place
     const [parent, name] = place
     if (parent.entries.has(name)) return 'EEXIST'
-    parent.set(name, make())
+    const node = make()
+    inherit(node, parent)
+    parent.set(name, node)
     return undefined
   }
 
