@@ -153,6 +153,21 @@ export const CASES: readonly Case[] = [
     check: async guest => expect((await guest.stat('b')).mode).toBe(0o100600),
   },
   {
+    name: 'rename of a file with another mode to the name of one that was removed',
+    prepare: async guest => {
+      await (await guest.create('a', O_RDWR, 0o600)).close()
+      const b = await guest.create('b', O_RDWR, 0o640)
+      await b.fsync()
+      await b.close()
+      await guest.setattr('b', { mode: 0o660 })
+      await guest.unlink('b')
+    },
+    change: rename('a', 'b'),
+    names: ['b'],
+    contents: { b: '' },
+    check: async guest => expect((await guest.stat('b')).mode).toBe(0o100600),
+  },
+  {
     name: 'rename of a file with unpublished changes',
     prepare: async guest => {
       await guest.put('a', 'A')

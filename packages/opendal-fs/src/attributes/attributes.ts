@@ -224,7 +224,8 @@ export class Attributes {
     const entry = this.#entryOf(inode)
     const changeOf = ({ directory, segment, sidecar }: Place, entry: AttributeEntry | undefined) =>
       keptChange(this.#tree.key(directory), segment, { entry, at, over: sidecar.origin(segment) })
-    const places = target === undefined ? [from] : [from, this.#place(target) ?? to]
+    // Also without a target: what was noted of one that was removed is older than the move.
+    const places = [from, (target && this.#place(target)) ?? to]
     const taken = places.map(place => ({ place, key: place.sidecar.takeNote(place.segment) }))
     return {
       changes: [changeOf(to, entry && { ...entry, ctime: at }), changeOf(from, undefined)].filter(
