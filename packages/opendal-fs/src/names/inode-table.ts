@@ -142,6 +142,19 @@ export class InodeTable {
     this.drop(inode)
   }
 
+  /** Does `task`, which needs inodes to stay in their places, also if the guest forgets them meanwhile. */
+  async holding<T>(inodes: readonly Inode[], task: () => Promise<T>): Promise<T> {
+    for (const inode of inodes) inode.changing++
+    try {
+      return await task()
+    } finally {
+      for (const inode of inodes) {
+        inode.changing--
+        this.drop(inode)
+      }
+    }
+  }
+
   /** Lets go of an inode, and then of its ancestors, if nothing needs them. */
   drop(inode: Inode): void {
     for (let next: Inode | undefined = inode; next !== undefined && isNeedless(next); ) {
@@ -220,6 +233,7 @@ function isNeedless(inode: Inode): boolean {
   return (
     inode.lookups === 0 &&
     inode.opens === 0 &&
+    inode.changing === 0 &&
     inode.nodeid !== ROOT_NODE &&
     inode.file?.dirty === undefined &&
     (inode.directory === undefined ||

@@ -60,6 +60,8 @@ export class Inode {
   logSlot: LogSlot = NO_SLOT
   /** Handles that are open. */
   opens = 0
+  /** Changes of its name that are under way. */
+  changing = 0
   /** Until when the attributes may be trusted, in milliseconds since the epoch. */
   attrUntil = 0
   /** Until when the name may be trusted to lead here. */

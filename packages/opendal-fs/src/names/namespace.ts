@@ -123,14 +123,17 @@ export class Namespace {
     await this.#names.shared(async () => {
       const inode = await this.#tree.child(parent, name)
       if (inode === undefined) throw new FsError('ENOENT')
-      if (inode.file === undefined) throw new FsError('EISDIR')
-      await inode.file.lock.run(async () => {
-        if (inode.parent !== parent || inode.name !== name) throw new FsError('ENOENT')
-        await this.keepParent(parent)
-        await this.#removeFile(inode)
-        if (inode.kind === 'special') await this.#tree.attributes.settleSpecials(parent)
-      })
+      const { file } = inode
+      if (file === undefined) throw new FsError('EISDIR')
+      await this.#tree.table.holding([inode], () => file.lock.run(() => this.#unlink(inode, parent, name)))
     })
+  }
+
+  async #unlink(inode: Inode, parent: Inode, name: string): Promise<void> {
+    if (inode.parent !== parent || inode.name !== name) throw new FsError('ENOENT')
+    await this.keepParent(parent)
+    await this.#removeFile(inode)
+    if (inode.kind === 'special') await this.#tree.attributes.settleSpecials(parent)
   }
 
   async #removeFile(inode: Inode): Promise<void> {
@@ -251,10 +254,12 @@ export class Namespace {
       const inode = await this.#tree.child(parent, name)
       if (inode === undefined) throw new FsError('ENOENT')
       if (inode.directory === undefined) throw new FsError('ENOTDIR')
-      await this.requireEmpty(inode)
-      await this.keepParent(parent)
-      await this.deleteDirectory(inode)
-      this.forgetName(inode)
+      await this.#tree.table.holding([inode], async () => {
+        await this.requireEmpty(inode)
+        await this.keepParent(parent)
+        await this.deleteDirectory(inode)
+        this.forgetName(inode)
+      })
     })
   }
 

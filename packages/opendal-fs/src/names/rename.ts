@@ -30,20 +30,32 @@ export class Renamer {
     if ((flags & ~RENAME_NOREPLACE) !== 0) throw new FsError('EINVAL')
     if (newParent.removed) throw new FsError('ENOENT')
     const source = await this.#existing(parent, name)
-    if (source.directory !== undefined) {
-      return this.#names.exclusive(() => this.#renameDirectory(parent, name, newParent, newName, flags))
-    }
-    await this.#names.shared(async () => {
-      const target = await this.#tree.child(newParent, newName)
-      // In one order always, or two renames in opposite directions would wait for each other.
-      const files = [source, target].filter(
-        inode => inode?.file !== undefined && inode !== undefined,
-      ) as Inode[]
-      const [first, second] = files.sort((a, b) => a.nodeid - b.nodeid)
-      const move = () => this.#renameFile(source, parent, name, newParent, newName, flags)
-      if (second === undefined || second === first) await first!.file!.lock.run(move)
-      else await first!.file!.lock.run(() => second.file!.lock.run(move))
-    })
+    const isDirectory = source.directory !== undefined
+    await this.#tree.table.holding([source], () =>
+      isDirectory
+        ? this.#names.exclusive(() => this.#renameDirectory(parent, name, newParent, newName, flags))
+        : this.#names.shared(() => this.#lockAndRename(source, parent, name, newParent, newName, flags)),
+    )
+  }
+
+  async #lockAndRename(
+    source: Inode,
+    parent: Inode,
+    name: string,
+    newParent: Inode,
+    newName: string,
+    flags: number,
+  ): Promise<void> {
+    const target = await this.#tree.child(newParent, newName)
+    // In one order always, or two renames in opposite directions would wait for each other.
+    const files = [source, target].filter(inode => inode?.file !== undefined) as Inode[]
+    const [first, second] = files.sort((a, b) => a.nodeid - b.nodeid)
+    const move = () => this.#renameFile(source, parent, name, newParent, newName, flags)
+    await this.#tree.table.holding(files, () =>
+      second === undefined || second === first
+        ? first!.file!.lock.run(move)
+        : first!.file!.lock.run(() => second.file!.lock.run(move)),
+    )
   }
 
   /** True if the inode that a rename began with is where it was to go. */
@@ -137,7 +149,6 @@ export class Renamer {
     // What exists in the sidecar alone is gone from its old name, or from under the new one, as soon as that says so.
     if (isSpecial || target?.kind === 'special') await attributes.settleSpecials(newParent)
     if (isSpecial && parent !== newParent) await attributes.settleSpecials(parent)
-    this.#tree.table.drop(source)
   }
 
   async #during(
@@ -236,7 +247,6 @@ export class Renamer {
       }
     }
     await this.#during(entry, source, newParent, segment, target, work)
-    this.#tree.table.drop(source)
   }
 
   #move(inode: Inode, newParent: Inode, newName: string): void {
