@@ -28,7 +28,7 @@ import {
 } from './session-program.ts'
 import { SessionRig } from './session-rig.ts'
 
-const RUNS = Number(process.env.OVFS_PROGRAM_RUNS ?? 150)
+const RUNS = Number(process.env.OVFS_PROGRAM_RUNS ?? 60)
 const SEED = Number(process.env.OVFS_PROGRAM_SEED ?? 1)
 const PATIENCE_MS = 60_000 + RUNS * 1_000
 const LONGEST_PROGRAM = 14
@@ -40,6 +40,8 @@ interface Cut {
   readonly entries: boolean
   /** Of the take-over, if that is killed too. */
   readonly takeOver: number | undefined
+  /** The guest dies too, and another one mounts. */
+  readonly guestToo: boolean
 }
 
 interface Step {
@@ -59,6 +61,7 @@ const cut: fc.Arbitrary<Cut> = fc.record({
   steps: fc.nat(14),
   entries: fc.boolean(),
   takeOver: fc.option(fc.nat(8), { nil: undefined }),
+  guestToo: fc.boolean(),
 })
 
 const request: fc.Arbitrary<Request> = fc.oneof(
@@ -93,11 +96,12 @@ const step: fc.Arbitrary<Step> = fc
 const steps = fc.array(step, { minLength: 2, maxLength: LONGEST_PROGRAM, size: 'max' })
 
 function wordsOf({ request, cut, after }: Step): string {
-  const { steps, entries, takeOver } = cut ?? {}
+  const { steps, entries, takeOver, guestToo } = cut ?? {}
   const killed =
     steps === undefined ? '' : `, killed after ${steps} steps${entries === true ? ' with entries' : ''}`
   const again = takeOver === undefined ? '' : `, the next after ${takeOver}`
-  return `${request.words}${killed}${again}${after === 'nothing' ? '' : `, then ${after}`}`
+  const guest = guestToo === true ? ', with its guest' : ''
+  return `${request.words}${killed}${again}${guest}${after === 'nothing' ? '' : `, then ${after}`}`
 }
 
 describe.each([
@@ -125,12 +129,11 @@ describe.each([
         if (request.check(program)) await answered(rig, program, request, cut, numbered)
         if (after === 'trim') program.trim()
         if (after === 'restart') await rig.restart()
+        program.goOn(rig.fs)
         if (after === 'mount again') {
-          await rig.fs.destroy()
-          rig.log.begin()
+          await mountAgain(rig)
           program.forgetAll()
         }
-        program.goOn(rig.fs)
       }
       await program.expectRight()
       await rig.close()
@@ -140,6 +143,11 @@ describe.each([
       rig.remove()
       await empty(storage.outside)
     }
+  }
+
+  async function mountAgain(rig: SessionRig): Promise<void> {
+    await rig.fs.destroy()
+    rig.log.begin()
   }
 
   async function answered(
@@ -156,6 +164,10 @@ describe.each([
       if (cut.takeOver !== undefined) await rig.startAndKill(cut.takeOver)
       await rig.start()
       program.goOn(rig.fs)
+    }
+    if (cut?.guestToo) {
+      await mountAgain(rig)
+      return program.choose(request)
     }
     request.done(program, await request.send(program, numbered))
     if (cut !== undefined) await program.expectRight()

@@ -1,6 +1,7 @@
 // What a program in a guest may do, one request at a time, with a tree of plain objects that says what must be there then. A request
 // is the same for the first time and again, for tests that cut it off in the middle.
 
+import { isDeepStrictEqual } from 'node:util'
 import { FsError, type NodeId, type RequestContext, ROOT_NODE, type SetattrChange } from '@ovfs/fuse-proto'
 import { expect } from 'vitest'
 import type { OpendalFs } from '../src/index.ts'
@@ -29,7 +30,7 @@ interface Open {
 
 /** A program, the kernel's counts of what it has looked up, and the tree as it must be. */
 export class Program {
-  readonly tree: PlainTree = new Map([['', nodeOf('directory', 0o755)]])
+  tree: PlainTree = new Map([['', nodeOf('directory', 0o755)]])
   readonly open: Open[] = []
   readonly #lookups = new Map<NodeId, number>()
   #fs: OpendalFs
@@ -51,6 +52,20 @@ export class Program {
   forgetAll(): void {
     this.#lookups.clear()
     this.open.length = 0
+  }
+
+  /** The tree after a request that may have been done, or may not: the one that is there counts from now on. */
+  async choose(request: Request): Promise<void> {
+    const before = shown(this.tree)
+    const copies = [...this.tree].map(
+      ([path, node]) => [path, { ...node, xattrs: new Map(node.xattrs) }] as const,
+    )
+    const undone = new Map(copies)
+    request.done(this, NO_ANSWER)
+    this.forgetAll()
+    const seen = shown(await this.everything())
+    if (isDeepStrictEqual(seen, before)) this.tree = undone
+    else expect(seen).toEqual(shown(this.tree))
   }
 
   /** The kernel lets go of all that is not open. */
@@ -118,6 +133,9 @@ export class Program {
     }
   }
 }
+
+/** For what was not answered; nobody uses it. */
+const NO_ANSWER = { nodeid: 0, entry: { nodeid: 0 }, open: { fh: 0 } }
 
 /** One request. */
 export interface Request {
