@@ -2,8 +2,9 @@
 // the guest can see it, and whoever opens the log after a kill reads them again. An entry is a kind, a JSON value, and two
 // numbers that may be stored again in place, which is all that a change on the hot path costs.
 //
-// A process may end between any two stores: an entry counts from the store of its kind, the last one. A log that is full is
-// written anew by those who hold the state, in another memory that takes its place in one step.
+// A process may end between any two stores: an entry counts from the store of its kind, the last one. Of entries that belong
+// together the first one's kind is stored last, and without it none of them counts. A log that is full is written anew by
+// those who hold the state, in another memory that takes its place in one step.
 
 import {
   END_AT,
@@ -62,6 +63,8 @@ const READERS_BYTES = 4096
 const MOST_READERS = 5
 const LEAST_BYTES = 1 << 20
 const MOST_BYTES = 1 << 29
+/** Entries that belong together find so much room: a log that is written anew between them has a part of them. */
+const TOGETHER_BYTES = 1 << 18
 
 export class SessionLog {
   readonly #options: SessionLogOptions
@@ -74,6 +77,10 @@ export class SessionLog {
   /** Where the next entry goes; 0 while nothing is written. */
   #end = 0
   #rewriting = false
+  #isTogether = false
+  /** Of entries that belong together the first, and what is to be stored there: its index in words; 0 if there is none. */
+  #firstAt = 0
+  #firstWord = 0
 
   /**
    * Reads what an earlier process has left under the same identity. Nothing is written before `begin`. Throws TypeError if it is
@@ -146,11 +153,34 @@ export class SessionLog {
     for (let i = 0; i < text.length; i++) this.#bytes[at + ENTRY_BYTES + i] = text.charCodeAt(i)
     const word = kindWord(kind, this.#words, at + ENTRY_BYTES, text.length)
     this.#words[at >>> 2] = text.length
-    // What lies behind it is zeros: without a kind, no entry.
-    Atomics.store(this.#words, (at >>> 2) + 1, word)
     this.#end = at + entryBytes(text.length)
-    this.#words[END_AT] = this.#end
+    // What lies behind it is zeros: without a kind, no entry.
+    if (this.#isTogether && this.#firstAt === 0) {
+      this.#firstAt = (at >>> 2) + 1
+      this.#firstWord = word
+    } else Atomics.store(this.#words, (at >>> 2) + 1, word)
+    if (!this.#isTogether) this.#words[END_AT] = this.#end
     return slot
+  }
+
+  /** What is appended by `task` survives the process all together, from the moment it returns, or not at all. */
+  together<T>(task: () => T): T {
+    if (this.#isTogether || this.#rewriting || this.#end === 0) return task()
+    if (this.#end + TOGETHER_BYTES > this.#bytes.byteLength) this.begin()
+    this.#isTogether = true
+    try {
+      return task()
+    } finally {
+      this.#isTogether = false
+      this.#storeFirst()
+    }
+  }
+
+  #storeFirst(): void {
+    if (this.#firstAt === 0) return
+    Atomics.store(this.#words, this.#firstAt, this.#firstWord)
+    this.#words[END_AT] = this.#end
+    this.#firstAt = 0
   }
 
   /** Stores the first number of an entry again. */
@@ -187,6 +217,9 @@ export class SessionLog {
   #rewrite(): void {
     const { folder, identity } = this.#options
     const old = this.#memory
+    const wasTogether = this.#isTogether
+    this.#isTogether = false
+    this.#firstAt = 0
     this.#rewriting = true
     try {
       for (let bytes = LEAST_BYTES; ; bytes *= 2) {
@@ -199,6 +232,7 @@ export class SessionLog {
       folder.rename(NEW_NAME, NAME)
     } finally {
       this.#rewriting = false
+      this.#isTogether = wasTogether
       old?.release()
     }
   }
@@ -243,6 +277,7 @@ export class SessionLog {
     this.#words = new Uint32Array(0)
     this.#numbers = new Float64Array(4)
     this.#end = 0
+    this.#firstAt = 0
   }
 }
 

@@ -42,6 +42,49 @@ test('an entry without its last store is none, whatever else of it is there', ()
   expect(kept).toBe(0)
 })
 
+test('entries that belong together are there all together, or not at all', () => {
+  const folder = new MemoryFolder()
+  const log = open(folder)
+  const kinds = () => found(folder).map(({ kind }) => kind)
+  log.begin()
+  log.append(1, 'before')
+  log.together(() => {
+    for (const kind of [2, 3, 4]) {
+      log.append(kind, 'x'.repeat(kind))
+      // One within another ends with that.
+      log.together(() => log.append(9, undefined))
+      expect(kinds()).toEqual([1])
+    }
+  })
+  expect(kinds()).toEqual([1, 2, 9, 3, 9, 4, 9])
+  log.together(() => undefined)
+  expect(() =>
+    log.together(() => {
+      log.append(5, 'what was begun')
+      throw new Error('half way')
+    }),
+  ).toThrow('half way')
+  log.append(6, 'after')
+  expect(kinds().slice(-2)).toEqual([5, 6])
+})
+
+test('a log that is nearly full is written anew before entries that belong together', () => {
+  const folder = new MemoryFolder()
+  const log = open(folder)
+  let rewrites = 0
+  log.addWriter(() => rewrites++)
+  log.begin()
+  for (let i = 0; i < 20_000; i++) {
+    log.together(() => {
+      const before = rewrites
+      log.append(2, 'x'.repeat(100))
+      log.append(3, 'x'.repeat(100))
+      expect(rewrites).toBe(before)
+    })
+  }
+  expect(rewrites).toBeGreaterThan(2)
+})
+
 test('a log that is full is written anew by those who hold the state, and a kill on the way leaves the old one', () => {
   const folder = new MemoryFolder()
   const log = open(folder)

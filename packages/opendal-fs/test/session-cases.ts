@@ -153,6 +153,19 @@ export const CASES: readonly Case[] = [
     check: async guest => expect((await guest.stat('b')).mode).toBe(0o100600),
   },
   {
+    name: 'rename of a file with another mode over one that was written just now',
+    prepare: async guest => {
+      const a = await guest.create('a', O_RDWR, 0o600)
+      await a.fsync()
+      await a.close()
+      await guest.put('b', 'B')
+    },
+    change: rename('a', 'b'),
+    names: ['b'],
+    contents: { b: '' },
+    check: async guest => expect((await guest.stat('b')).mode).toBe(0o100600),
+  },
+  {
     name: 'rename of a file with another mode to the name of one that was removed',
     prepare: async guest => {
       await (await guest.create('a', O_RDWR, 0o600)).close()
@@ -283,6 +296,17 @@ export const CASES: readonly Case[] = [
     change: rename('d', 'e'),
     names: ['e'],
     contents: { 'e/a': 'A', 'e/b': 'B' },
+  },
+  {
+    name: 'rename of a directory with another mode over one with a third',
+    prepare: async guest => {
+      await guest.mkdir('d', 0o700)
+      await guest.mkdir('e', 0o750)
+    },
+    change: rename('d', 'e'),
+    names: ['e'],
+    contents: {},
+    check: async guest => expect((await guest.stat('e')).mode).toBe(0o040700),
   },
   {
     name: 'setxattr with XATTR_CREATE',

@@ -1,7 +1,7 @@
 // A process can end between any two entries of the session's log, also where nothing waits. There it is killed, and the request
 // that was in flight comes again.
 
-import { NO_SLOT, type RequestContext, ROOT_NODE } from '@ovfs/fuse-proto'
+import { NO_SLOT, type RequestContext, ROOT_NODE, type SetattrChange } from '@ovfs/fuse-proto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { empty } from './crash-rig.ts'
 import { ctx, File, type Guest, O_EXCL, O_RDWR } from './guest.ts'
@@ -82,4 +82,26 @@ it.each([
   await file.close()
   const left = (await storage.outside.list('', { recursive: true })).map(entry => entry.path())
   expect(left.filter(path => path.includes('.ovfs-tmp-'))).toEqual([])
+})
+
+it('keeps the mode that a file was given while it was being moved', async () => {
+  for (let steps = 0; ; steps++) {
+    let guest = await rig.start()
+    const file = await guest.create('a', O_RDWR, 0o600)
+    await file.fsync()
+    await guest.put('b', 'B')
+    const move = async (guest: Guest) => guest.fs.rename(request, ROOT_NODE, 'a', ROOT_NODE, 'b', 0)
+    const frozen = rig.freezeAfter(steps, false).then(() => false)
+    const isThrough = await Promise.race([frozen, move(guest).then(() => true)])
+    await guest.fs.setattr(ctx, file.node, { mode: 0o640 } as SetattrChange)
+    guest = await rig.restart()
+    await move(guest)
+    expect([steps, (await guest.stat('b')).mode]).toEqual([steps, 0o100640])
+    if (isThrough) return
+    await guest.fs.destroy()
+    await rig.close()
+    rig.remove()
+    await empty(storage.outside)
+    rig = new SessionRig('fs', storage.operator)
+  }
 })

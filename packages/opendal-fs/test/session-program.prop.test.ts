@@ -31,7 +31,7 @@ import { SessionRig } from './session-rig.ts'
 const RUNS = Number(process.env.OVFS_PROGRAM_RUNS ?? 60)
 const SEED = Number(process.env.OVFS_PROGRAM_SEED ?? 1)
 const PATIENCE_MS = 60_000 + RUNS * 1_000
-const LONGEST_PROGRAM = 14
+const LONGEST_PROGRAM = 24
 
 /** What happens to a request. */
 interface Cut {
@@ -51,7 +51,10 @@ interface Step {
 }
 
 const DIRECTORIES = ['d', 'e', 'd/e'] as const
-const name = fc.constantFrom('a', 'b', 'd/a', 'd/b', 'e/a', 'd/e/a')
+const name = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom('a', 'b') },
+  { weight: 1, arbitrary: fc.constantFrom('d/a', 'd/b', 'e/a', 'd/e/a') },
+)
 const directory = fc.constantFrom(...DIRECTORIES)
 const mode = fc.constantFrom(0o644, 0o600, 0o755)
 const slot = fc.nat(3)
@@ -85,7 +88,7 @@ const request: fc.Arbitrary<Request> = fc.oneof(
 const step: fc.Arbitrary<Step> = fc
   .record({
     request,
-    cut: fc.option(cut, { freq: 2, nil: undefined }),
+    cut: fc.option(cut, { freq: 3, nil: undefined }),
     after: fc.oneof(
       { weight: 8, arbitrary: fc.constant('nothing' as const) },
       { weight: 1, arbitrary: fc.constantFrom('trim' as const, 'restart' as const, 'mount again' as const) },

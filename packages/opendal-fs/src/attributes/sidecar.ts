@@ -160,11 +160,9 @@ export class Sidecar {
     this.urgent ||= urgent
   }
 
-  /** Takes back a change that `restore` has brought, if it is of this kind, before anything was written. */
-  withdraw(segment: string, kind: 'entry' | 'removal'): void {
-    const change = this.#changes.get(segment)
-    if (change === undefined) return
-    if ((change.entry === undefined) === (kind === 'removal')) this.#changes.delete(segment)
+  /** Takes back a change that `restore` has brought, before anything was written. */
+  withdraw(segment: string): void {
+    this.#changes.delete(segment)
   }
 
   /** Settles once the journal's disk has the changes that are noted; undefined if it does. */

@@ -2,6 +2,7 @@
 
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { EntryChange } from './attribute-notes.ts'
+import type { MoveEntry } from './journal-entries.ts'
 
 /**
  * What a guest still uses, whose session goes on. It knows files and directories by their nodes, and more of them than the
@@ -18,8 +19,8 @@ export interface NamesInUse {
   needsObject(node: number): boolean
   /** What was at `key` has lost its name. Its object is at `aside`, if anybody needs it. */
   removed(node: number, key: string, aside: string | undefined): void
-  /** @param replaces what lies at `to` now, if it is not what was moved, whose bytes only the guest's session has */
-  moved(node: number, from: string, to: string, replaces: ObjectInfo | undefined): void
+  /** @param replaces what lies at the new name now, if it is not what was moved, whose bytes only the guest's session has */
+  moved(entry: MoveEntry, replaces: ObjectInfo | undefined): void
   published(key: string, size: number): void
   /** A change of what is kept of a name that the storage lacks. Each was noted in the session before it was in the journal. */
   change(directory: string, segment: string): EntryChange | undefined

@@ -14,7 +14,7 @@ import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
 import { mayBeVersion, recoveryName } from '../writes/conflict.ts'
-import { keptChange, newNoteKey } from './attribute-notes.ts'
+import { keptChange } from './attribute-notes.ts'
 import { AttributeReplay } from './attribute-replay.ts'
 import {
   type EntryKey,
@@ -29,6 +29,7 @@ import {
   versionOf,
 } from './journal-entries.ts'
 import type { Change } from './journal-record.ts'
+import { moveNotes } from './moved-notes.ts'
 import type { NamesInUse } from './names-in-use.ts'
 import { SavedSource } from './saved-content.ts'
 import { StateError } from './state-error.ts'
@@ -133,13 +134,13 @@ export class Replay {
     if (moved) {
       this.#finished++
       changes.push(...(await this.#leaveAside(entry.targetNode, entry.to, entry.aside)))
-      this.#inUse?.moved(entry.node, entry.from, entry.to, await this.#replaced(entry))
+      this.#inUse?.moved(entry, await this.#replaced(entry))
       for (const dropped of entry.drops) {
         this.#files.delete(dropped)
         this.#notes.delete(dropped)
         changes.push({ key: dropped })
       }
-      changes.push(...this.#moveNotes(entry))
+      changes.push(...moveNotes(entry, this.#notes))
       for (const [fileKey, file] of this.#files) {
         const next = await this.#follow(entry, file)
         if (next === file) continue
@@ -148,26 +149,6 @@ export class Replay {
       }
     } else changes.push(...this.#heldAside(entry.aside))
     await this.#state.journal.commit(changes)
-  }
-
-  /** What is kept of what was moved, and of what lies in it, is to be kept at its new place. */
-  #moveNotes({ from, to, attributes = [] }: MoveEntry): Change[] {
-    const changes: Change[] = []
-    const take = (key: string, note: KeptChange): void => {
-      this.#notes.set(key, note)
-      changes.push(entryChange(key as EntryKey, { kind: 'attributes', ...note }))
-    }
-    for (const [key, note] of from.endsWith('/') ? [...this.#notes] : []) {
-      if (note.directory.startsWith(from))
-        take(key, { ...note, directory: to + note.directory.slice(from.length) })
-    }
-    for (const change of attributes) {
-      // Noted when it was there already, and so newer.
-      const isAt = ({ directory, segment }: KeptChange) =>
-        directory === change.directory && segment === change.segment
-      if (![...this.#notes.values()].some(isAt)) take(newNoteKey(), change)
-    }
-    return changes
   }
 
   /** What a session says of a name is newer than what the journal does. */

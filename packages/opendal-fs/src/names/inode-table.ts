@@ -142,6 +142,11 @@ export class InodeTable {
     this.drop(inode)
   }
 
+  /** What `task` changes without waiting is there for another process all together, or not at all. */
+  together<T>(task: () => T): T {
+    return this.record === undefined ? task() : this.record.together(task)
+  }
+
   /** Does `task`, which needs inodes to stay in their places, also if the guest forgets them meanwhile. */
   async holding<T>(inodes: readonly Inode[], task: () => Promise<T>): Promise<T> {
     for (const inode of inodes) inode.changing++

@@ -32,11 +32,13 @@ export class Namespace {
     this.#tree.table.requireRoom()
     const inode = this.#tree.table.add(parent, name, false)
     inode.setTime(now())
-    // Before the session knows the file: who asks for it again finds it made, and nobody would say whose it is.
-    this.#tree.attributes.create(inode, creator, mode)
-    this.#publisher.dirty(inode).touch()
-    this.#publisher.showDirty(inode)
-    this.#tree.nameAdded(inode)
+    // Who asks for it again and finds it made could not say whose it is.
+    this.#tree.table.together(() => {
+      this.#tree.attributes.create(inode, creator, mode)
+      this.#publisher.dirty(inode).touch()
+      this.#publisher.showDirty(inode)
+      this.#tree.nameAdded(inode)
+    })
     this.#publisher.usage.added()
     return inode
   }
@@ -172,6 +174,10 @@ export class Namespace {
 
   /** An inode's name is gone for good. */
   forgetName(inode: Inode): void {
+    this.#tree.table.together(() => this.#forgetName(inode))
+  }
+
+  #forgetName(inode: Inode): void {
     const { parent, name } = inode
     if (parent !== undefined) {
       this.#tree.nameRemoved(parent, name)

@@ -122,10 +122,12 @@ export class Renamer {
         if (target !== undefined) await this.#namespace.restore(target)
         throw error
       }
-      if (target !== undefined) this.#namespace.forgetName(target)
-      this.#move(source, newParent, newName)
-      this.#journal.rebased(source)
-      this.#tree.table.record?.dirty(source)
+      this.#tree.table.together(() => {
+        if (target !== undefined) this.#namespace.forgetName(target)
+        this.#move(source, newParent, newName)
+        this.#journal.rebased(source)
+        this.#tree.table.record?.dirty(source)
+      })
       if (file.info !== undefined) await this.#takeNewVersion(source, to)
     }
     const drops = this.#journal.entriesOf(target)
@@ -240,7 +242,7 @@ export class Renamer {
         await this.#namespace.keepParent(parent)
         await moveDirectory(storage, from, to)
       })
-      this.#move(source, newParent, newName)
+      this.#tree.table.together(() => this.#move(source, newParent, newName))
       this.#unpin(source)
       for (const inode of filesWithin(source)) {
         if (inode.file!.dirty !== undefined) await this.#takeNewVersion(inode, this.#tree.key(inode))

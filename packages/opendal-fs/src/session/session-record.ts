@@ -39,6 +39,11 @@ export class SessionRecord {
     log.addWriter(() => this.#writeAll())
   }
 
+  /** What `task` changes without waiting is there for another process all together, or not at all. */
+  together<T>(task: () => T): T {
+    return this.#log.together(task)
+  }
+
   // Nodes
 
   /** The guest has been told of the inode once more, or has forgotten it. */

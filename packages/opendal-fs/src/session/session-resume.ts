@@ -4,12 +4,15 @@
 
 import { type ErrnoName, type FileHandle, FsError, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { fromPlain } from '../attributes/attribute-entry.ts'
-import type { Sidecar } from '../attributes/sidecar.ts'
+import type { Sidecar, SidecarChange } from '../attributes/sidecar.ts'
+import { compareTimes } from '../attributes/time.ts'
 import { Gathered } from '../files/gathered.ts'
 import type { Handles, OpenFile } from '../files/handles.ts'
 import { ReadAhead } from '../files/read-ahead.ts'
 import type { EntryChange } from '../journal/attribute-notes.ts'
-import { type DirectoryState, FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
+import type { MoveEntry } from '../journal/journal-entries.ts'
+import { keptPlaceOf } from '../journal/moved-notes.ts'
+import { FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
 import { Listing } from '../names/listing.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
@@ -24,6 +27,14 @@ const QUESTIONS = 32
 const STEP = 1 << 20
 /** Ids that were only shown in listings are in no log: new ones begin well above. */
 const SHOWN_IDS = 2 ** 20
+
+/** Where the tree has what is kept of a name. */
+interface Place {
+  readonly directory: Inode
+  /** Undefined if nothing was asked of it yet. */
+  readonly sidecar: Sidecar | undefined
+  readonly segment: string
+}
 
 export class SessionResume {
   readonly #session: LoggedSession
@@ -192,31 +203,47 @@ export class SessionResume {
     this.#tree.table.remove(inode)
   }
 
-  moved(node: number, from: string, to: string, replaces: ObjectInfo | undefined): void {
+  moved(entry: MoveEntry, replaces: ObjectInfo | undefined): void {
+    const { node, from, to } = entry
     const inode = this.#inodes.get(node)
-    if (!this.isAt(node, to)) this.#move(this.isAt(node, from) ? inode : undefined, to)
+    if (!this.isAt(node, to)) {
+      const old = this.#placeOf(from)
+      const latest = old?.sidecar?.changes.get(old.segment)
+      this.#move(this.isAt(node, from) ? inode : undefined, to)
+      this.#leaveAttributes(entry, latest)
+    }
     // It may have been noted before what lies under its new name was.
     if (inode?.file?.dirty !== undefined && inode.file.info === undefined) {
       inode.file.exists = replaces !== undefined
       inode.file.replaced = replaces
     }
-    this.#leaveAttributes(from, to)
     this.#save()
   }
 
-  /** What is kept of a moved file the journal says: of what was noted of it here, the process may have noted a part. */
-  #leaveAttributes(from: string, to: string): void {
+  /**
+   * What is kept of what was moved the journal says: what was noted here is of before, and of what was there before.
+   * @param latest what was noted last at its old place: newer if it was changed while it was being moved
+   */
+  #leaveAttributes({ from, to, attributes }: MoveEntry, latest: SidecarChange | undefined): void {
     const present = this.#placeOf(to)
-    present?.sidecar?.withdraw(present.segment, 'removal')
-    const old = this.#at(from) === undefined ? this.#placeOf(from) : undefined
-    old?.sidecar?.withdraw(old.segment, 'entry')
+    present?.sidecar?.withdraw(present.segment)
+    const old = this.#placeOf(from)
+    if (old?.sidecar?.changes.get(old.segment)?.entry !== undefined) old.sidecar.withdraw(old.segment)
+    if (present === undefined || latest?.entry === undefined) return
+    if (compareTimes(latest.at, attributes?.[0]?.at) >= 0)
+      this.#tree.attributes.resume(
+        present.directory,
+        present.segment,
+        { ...latest, over: undefined },
+        latest.urgent,
+      )
   }
 
-  /** Where it is kept what is kept of a file; undefined for a directory. */
-  #placeOf(key: string): { sidecar: Sidecar | undefined; segment: string } | undefined {
-    const cut = key.lastIndexOf('/') + 1
-    const directory = this.#directoryAt(key.slice(0, cut))
-    return directory && cut < key.length ? { sidecar: directory.sidecar, segment: key.slice(cut) } : undefined
+  /** Where it is kept what is kept of a file or a directory. */
+  #placeOf(key: string): Place | undefined {
+    const { directory, segment } = keptPlaceOf(key)
+    const inode = this.#directoryAt(directory)
+    return inode && { directory: inode, sidecar: inode.directory?.sidecar, segment }
   }
 
   /** @param inode undefined if the guest has forgotten it */
@@ -243,11 +270,12 @@ export class SessionResume {
   }
 
   change(directory: string, segment: string): EntryChange | undefined {
-    return this.#directoryAt(directory)?.sidecar?.changes.get(segment)
+    return this.#directoryAt(directory)?.directory?.sidecar?.changes.get(segment)
   }
 
-  #directoryAt(key: string): DirectoryState | undefined {
-    return (key === '' ? this.#tree.table.root : this.#at(key))?.directory
+  #directoryAt(key: string): Inode | undefined {
+    const inode = key === '' ? this.#tree.table.root : this.#at(key)
+    return inode?.directory === undefined ? undefined : inode
   }
 
   #at(key: string): Inode | undefined {
