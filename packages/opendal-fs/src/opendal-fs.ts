@@ -216,11 +216,11 @@ export class OpendalFs implements FuseHandler {
     return this.#creation.symlink(ctx, this.#writableDirectory(parent), name, target)
   }
 
-  open(_ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
+  open(ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
     const inode = this.#table.get(node)
     if ((flags & O_TRUNC) !== 0 && inode.privileged && !this.#tree.storage.readOnly)
       this.#tree.attributes.killPrivileges(inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0)
-    return this.#files.open(inode, flags)
+    return this.#files.open(inode, flags, ctx.unique)
   }
 
   create(
@@ -352,8 +352,8 @@ export class OpendalFs implements FuseHandler {
     return this.#ranges.copy(fh, offset, fhOut, offsetOut, length)
   }
 
-  opendir(_ctx: RequestContext, node: NodeId): OpenReply {
-    return this.#directories.open(this.#table.directory(node))
+  opendir(ctx: RequestContext, node: NodeId): OpenReply {
+    return this.#directories.open(this.#table.directory(node), ctx.unique)
   }
 
   readdir(

@@ -1,8 +1,9 @@
 // A process can end between any two entries of the session's log, also where nothing waits. There it is killed, and the request
 // that was in flight comes again.
 
-import { NO_SLOT, type RequestContext, ROOT_NODE, type SetattrChange } from '@ovfs/fuse-proto'
+import { NO_SLOT, type NodeId, type RequestContext, ROOT_NODE, type SetattrChange } from '@ovfs/fuse-proto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { decodeState } from '../src/session/session-state.ts'
 import { empty } from './crash-rig.ts'
 import { ctx, File, type Guest, O_EXCL, O_RDWR } from './guest.ts'
 import { type Service, service } from './services.ts'
@@ -104,4 +105,28 @@ it('keeps the mode that a file was given while it was being moved', async () => 
     await empty(storage.outside)
     rig = new SessionRig('fs', storage.operator)
   }
+})
+
+async function handlesOf(guest: Guest): Promise<number> {
+  const { files, directories } = decodeState(await guest.fs.save())
+  return files.length + directories.length
+}
+
+it('closes what a request has opened in vain that comes again', async () => {
+  let guest = await rig.start()
+  await guest.mkdir('d')
+  const d = await guest.node('d')
+  const open = async (guest: Guest) => {
+    const { entry, open } = await makeFile(guest)
+    const a = entry.nodeid as NodeId
+    const again = await guest.fs.open({ ...request, unique: 1002 }, a, O_RDWR)
+    return { a, files: [open.fh, again.fh], directory: guest.fs.opendir({ ...request, unique: 1004 }, d).fh }
+  }
+  await open(guest)
+  guest = await rig.restart()
+  const { a, files, directory } = await open(guest)
+  expect(await handlesOf(guest)).toBe(3)
+  for (const fh of files) await guest.fs.release(ctx, a, fh)
+  guest.fs.releasedir(ctx, d, directory)
+  expect(await handlesOf(guest)).toBe(0)
 })

@@ -47,14 +47,14 @@ export class Files {
   }
 
   /** Close-to-open: what another host had published before this open is what this open shows. */
-  open(inode: Inode, flags: number): Awaitable<OpenReply> {
+  open(inode: Inode, flags: number, request?: number): Awaitable<OpenReply> {
     if (inode.file === undefined) throw new FsError('EISDIR')
     // The guest's kernel follows links and opens pipes and devices itself.
     if (inode.kind === 'special') throw new FsError('ENXIO')
     const writes = (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0
     if (writes && this.#tree.storage.readOnly) throw new FsError('EROFS')
-    if (inode.attrUntil === FOREVER || this.#justAsked(inode)) return this.opened(inode, flags)
-    return this.#tree.revalidate(inode).then(() => this.opened(inode, flags))
+    if (inode.attrUntil === FOREVER || this.#justAsked(inode)) return this.opened(inode, flags, request)
+    return this.#tree.revalidate(inode).then(() => this.opened(inode, flags, request))
   }
 
   #justAsked(inode: Inode): boolean {
@@ -62,11 +62,12 @@ export class Files {
     return age <= LOOKUP_TO_OPEN_MS
   }
 
-  opened(inode: Inode, flags: number): OpenReply {
+  opened(inode: Inode, flags: number, request?: number): OpenReply {
     const file = inode.file!
     if (inode.removed && inode.opens === 0) throw new FsError('ESTALE', 'the file has been removed')
     const readAhead = new ReadAhead(this.#tree.cache)
-    const fh = this.#handles.addFile({ inode, writable: (flags & O_ACCMODE) !== O_RDONLY, readAhead })
+    const writable = (flags & O_ACCMODE) !== O_RDONLY
+    const fh = this.#handles.addFile({ inode, writable, readAhead, request })
     if ((flags & O_TRUNC) !== 0) {
       if (inode.attr.size > 0) this.truncate(inode, 0)
       // open(2): O_TRUNC marks the times, also if there was nothing to cut.

@@ -13,6 +13,8 @@ export interface OpenFile {
   readonly readAhead: ReadAhead
   /** Given when it is opened. */
   fh?: FileHandle
+  /** The number of the request that opened it. */
+  readonly request?: number | undefined
   /** What was written through this handle and is lost to the storage: told at each fsync and close from then on. */
   failure?: FsError
 }
@@ -21,6 +23,8 @@ export interface OpenDirectory {
   readonly inode: Inode
   /** Given when it is opened. */
   fh?: FileHandle
+  /** The number of the request that opened it. */
+  readonly request?: number | undefined
   /** What this reader walks through; taken when it starts, and again when it starts over. */
   listing: Listing | undefined
   /** What the session's log says of that; `done` if it was shown all there is. */
@@ -36,6 +40,8 @@ export class Handles {
   #last = 0
   /** The last one that another process has given. */
   #earlier = 0
+  /** By the requests that opened them: those of earlier processes. */
+  readonly #unanswered = new Map<number, FileHandle>()
   /** Told of what is opened and closed, if it is to survive. */
   record: SessionRecord | undefined
 
@@ -46,18 +52,41 @@ export class Handles {
   /** @throws ENFILE if the guest holds too many */
   addFile(file: OpenFile): FileHandle {
     const fh = this.#next()
-    this.restoreFile(fh, file)
+    this.#add(fh, file)
+    const earlier = this.#askedBefore(file.request)
+    if (earlier !== undefined && this.#files.get(earlier)?.inode === file.inode) this.closeFile(earlier)
     return fh
   }
 
   addDirectory(directory: OpenDirectory): FileHandle {
     const fh = this.#next()
-    this.restoreDirectory(fh, directory)
+    this.#addDirectory(fh, directory)
+    const earlier = this.#askedBefore(directory.request)
+    if (earlier !== undefined && this.#directories.get(earlier)?.inode === directory.inode)
+      this.closeDirectory(earlier)
+    return fh
+  }
+
+  /** What the request has opened in an earlier process: it comes again, so the guest was not told, and nobody would close that. */
+  #askedBefore(request: number | undefined): FileHandle | undefined {
+    if (request === undefined || this.#unanswered.size === 0) return undefined
+    const fh = this.#unanswered.get(request)
+    this.#unanswered.delete(request)
     return fh
   }
 
   /** A handle of a session that began elsewhere. */
   restoreFile(fh: FileHandle, file: OpenFile): void {
+    this.#add(fh, file)
+    if (file.request !== undefined) this.#unanswered.set(file.request, fh)
+  }
+
+  restoreDirectory(fh: FileHandle, directory: OpenDirectory): void {
+    this.#addDirectory(fh, directory)
+    if (directory.request !== undefined) this.#unanswered.set(directory.request, fh)
+  }
+
+  #add(fh: FileHandle, file: OpenFile): void {
     file.fh = fh
     this.#files.set(fh, file)
     file.inode.opens++
@@ -65,7 +94,7 @@ export class Handles {
     this.record?.openedFile(file)
   }
 
-  restoreDirectory(fh: FileHandle, directory: OpenDirectory): void {
+  #addDirectory(fh: FileHandle, directory: OpenDirectory): void {
     directory.fh = fh
     this.#directories.set(fh, directory)
     directory.inode.opens++
@@ -142,6 +171,8 @@ export class Handles {
     const inodes = new Set<Inode>()
     for (const fh of [...this.#files.keys()]) inodes.add(this.closeFile(fh as FileHandle).inode)
     for (const fh of [...this.#directories.keys()]) this.closeDirectory(fh as FileHandle)
+    // The next session's requests are other ones.
+    this.#unanswered.clear()
     return inodes
   }
 

@@ -39,8 +39,9 @@ export class Creation {
     mode: number,
     flags: number,
   ): Promise<CreateReply> {
+    const { unique } = creator
     return this.#attempt(creator, parent, name, isOwn =>
-      this.#create(creator, parent, name, mode, flags, isOwn),
+      this.#create(creator, unique, parent, name, mode, flags, isOwn),
     )
   }
 
@@ -57,6 +58,7 @@ export class Creation {
 
   async #create(
     creator: RequestContext,
+    unique: number | undefined,
     parent: Inode,
     name: string,
     mode: number,
@@ -68,11 +70,11 @@ export class Creation {
     if (parent.removed) throw new FsError('ENOENT')
     if (existing !== undefined) {
       if ((flags & O_EXCL) !== 0 && !isOwn) throw new FsError('EEXIST')
-      const open = await this.#files.open(existing, flags)
+      const open = await this.#files.open(existing, flags, unique)
       return { entry: this.#tree.entry(existing), open }
     }
     const inode = this.#namespace.addFile(parent, name, creator, mode)
-    const open = this.#files.opened(inode, flags & ~O_TRUNC)
+    const open = this.#files.opened(inode, flags & ~O_TRUNC, unique)
     return { entry: this.#tree.entry(inode), open }
   }
 

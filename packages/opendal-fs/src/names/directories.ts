@@ -42,8 +42,8 @@ export class Directories {
     this.#record = record
   }
 
-  open(inode: Inode): OpenReply {
-    return { fh: this.#handles.addDirectory({ inode, listing: undefined }), openFlags: 0 }
+  open(inode: Inode, request?: number): OpenReply {
+    return { fh: this.#handles.addDirectory({ inode, listing: undefined, request }), openFlags: 0 }
   }
 
   close(fh: FileHandle): void {

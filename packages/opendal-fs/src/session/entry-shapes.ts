@@ -23,12 +23,18 @@ const CHECKS: Readonly<Record<number, EntryCheck>> = {
     isOptional(value.segment, isName) &&
     isOptional(value.target, isText) &&
     isOptional(value.aside, isKey),
-  [Kind.FILE]: value => isRecord(value) && isCount(value.fh) && isCount(value.node) && isFlag(value.writable),
+  [Kind.FILE]: value =>
+    isRecord(value) &&
+    isCount(value.fh) &&
+    isCount(value.node) &&
+    isFlag(value.writable) &&
+    isOptional(value.request, isCount),
   [Kind.DIRECTORY]: value =>
     isRecord(value) &&
     isCount(value.fh) &&
     isCount(value.node) &&
-    isOptional(value.listing, listing => listing === 'done' || isCount(listing)),
+    isOptional(value.listing, listing => listing === 'done' || isCount(listing)) &&
+    isOptional(value.request, isCount),
   [Kind.CLOSED]: (_, fh) => isCount(fh),
   [Kind.FAILED]: (value, fh) => isTuple(value, isText, isText) && isCount(fh),
   [Kind.LISTING]: value => isTuple(value, isCount, names => isList(names, isText)),

@@ -57,6 +57,8 @@ export interface LoggedFile {
   readonly fh: number
   readonly node: number
   readonly writable: boolean
+  /** The number of the request that opened it. */
+  readonly request?: number
 }
 
 /** How far a reader of a directory has come: in a listing, or through all of it. */
@@ -64,6 +66,8 @@ export interface LoggedDirectory {
   readonly fh: number
   readonly node: number
   readonly listing?: number | 'done'
+  /** The number of the request that opened it. */
+  readonly request?: number
 }
 
 export interface LoggedDirty extends DirtyState {

@@ -80,9 +80,15 @@ export class SessionRecord {
 
   // Handles
 
-  openedFile({ fh, inode, writable }: OpenFile): void {
+  openedFile({ fh, inode, writable, request }: OpenFile): void {
     this.#known(inode)
-    this.#log.append(Kind.FILE, { fh: fh!, node: inode.nodeid, writable } satisfies LoggedFile)
+    const entry: LoggedFile = {
+      fh: fh!,
+      node: inode.nodeid,
+      writable,
+      ...(isNumber(request) && { request }),
+    }
+    this.#log.append(Kind.FILE, entry)
   }
 
   openedDirectory(directory: OpenDirectory): void {
@@ -123,13 +129,18 @@ export class SessionRecord {
     this.#log.append(Kind.LISTING, [id, names])
   }
 
-  #directory({ fh, inode, logged, begun }: OpenDirectory): void {
+  #directory({ fh, inode, logged, begun, request }: OpenDirectory): void {
     let listing = logged === 'done' ? logged : logged && this.#listings.get(logged)
     if (begun !== undefined) {
       listing = ++this.#lastListing
       this.#listing(listing, begun)
     }
-    const entry: LoggedDirectory = { fh: fh!, node: inode.nodeid, ...(listing !== undefined && { listing }) }
+    const entry: LoggedDirectory = {
+      fh: fh!,
+      node: inode.nodeid,
+      ...(listing !== undefined && { listing }),
+      ...(isNumber(request) && { request }),
+    }
     this.#log.append(Kind.DIRECTORY, entry)
   }
 
@@ -251,6 +262,11 @@ export class SessionRecord {
     }
     for (const [unique, attempt] of this.#attempts) this.#log.append(Kind.ATTEMPT, attempt, unique)
   }
+}
+
+/** Not every number of 64 bits can be written down. */
+function isNumber(request: number | undefined): request is number {
+  return request !== undefined && request > 0
 }
 
 /** The host's disk had no room when they were written. */

@@ -117,21 +117,21 @@ export class SessionResume {
 
   #openHandles(): void {
     const { files, directories, listings, failures } = this.#session
-    for (const { fh, node, writable } of files.values()) {
+    for (const { fh, node, writable, request } of files.values()) {
       const inode = this.#inodes.get(node)
       if (inode?.file === undefined) continue
-      const file: OpenFile = { inode, writable, readAhead: new ReadAhead(this.#tree.cache) }
+      const file: OpenFile = { inode, writable, readAhead: new ReadAhead(this.#tree.cache), request }
       const failure = failures.get(fh)
       if (failure !== undefined) file.failure = new FsError(failure[0] as ErrnoName, failure[1])
       this.#handles.restoreFile(fh as FileHandle, file)
     }
-    for (const { fh, node, listing } of directories.values()) {
+    for (const { fh, node, listing, request } of directories.values()) {
       const inode = this.#inodes.get(node)
       if (inode?.directory === undefined) continue
       // Who was shown everything is shown nothing more, unless he starts over.
       const done = listing === 'done' ? { listing: new Listing(), logged: listing } : { listing: undefined }
       const begun = typeof listing === 'number' ? listings.get(listing) : undefined
-      this.#handles.restoreDirectory(fh as FileHandle, { inode, ...done, begun })
+      this.#handles.restoreDirectory(fh as FileHandle, { inode, ...done, begun, request })
     }
   }
 
