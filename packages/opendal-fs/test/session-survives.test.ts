@@ -1,6 +1,7 @@
 // A file system is killed; the next one goes on with what its guest holds and has written.
 
 import { readdirSync } from 'node:fs'
+import { ROOT_NODE } from '@ovfs/fuse-proto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { empty } from './crash-rig.ts'
 import { ctx, Dirents, File, O_RDWR } from './guest.ts'
@@ -161,6 +162,20 @@ describe.each(SCHEMES)('on %s', scheme => {
     guest = await rig.restart()
     expect((await guest.stat('dirty')).mode).toBe(0o100640)
     expect(await guest.readlink('link')).toBe('a')
+  })
+
+  it('has a link that was made anew after it was removed, wherever the removal has come by then', async () => {
+    let guest = await rig.start()
+    await guest.symlink('a', 'there')
+    await guest.fs.fsyncdir(ctx, ROOT_NODE)
+    await guest.unlink('a')
+    guest = await rig.restart()
+    await guest.symlink('a', 'elsewhere')
+    guest = await rig.restart()
+    expect(await guest.readlink('a')).toBe('elsewhere')
+    await guest.fs.fsyncdir(ctx, ROOT_NODE)
+    await rig.fs.destroy()
+    expect(await guest.readlink('a')).toBe('elsewhere')
   })
 
   it('goes on with a directory in the middle: what was not touched is listed once', async () => {

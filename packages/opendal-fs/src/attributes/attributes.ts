@@ -215,7 +215,7 @@ export class Attributes {
     }
   }
 
-  /** What the journal is to know of the attributes of an inode that is about to be moved. */
+  /** What the journal is to know of the attributes of an inode that is about to be moved: at its new place, and at its old one. */
   beforeMove(inode: Inode, directory: Inode, segment: string, target: Inode | undefined): CarriedAttributes {
     const from = this.#journal === undefined || !this.kept ? undefined : this.#place(inode)
     if (from === undefined) return { changes: [], notes: [], giveBack: () => undefined }
@@ -223,14 +223,12 @@ export class Attributes {
     const at = now()
     const entry = this.#entryOf(inode)
     const changeOf = ({ directory, segment, sidecar }: Place, entry: AttributeEntry | undefined) =>
-      keptChange(this.#tree.key(directory), segment, { entry, at, over: sidecar.origin(segment) })
+      keptChange(this.#tree.key(directory), segment, { entry, at, over: sidecar.before(segment) })
     // Also without a target: what was noted of one that was removed is older than the move.
     const places = [from, (target && this.#place(target)) ?? to]
     const taken = places.map(place => ({ place, key: place.sidecar.takeNote(place.segment) }))
     return {
-      changes: [changeOf(to, entry && { ...entry, ctime: at }), changeOf(from, undefined)].filter(
-        ({ entry, over }) => entry !== null || over !== null,
-      ),
+      changes: [changeOf(to, entry && { ...entry, ctime: at }), changeOf(from, undefined)],
       notes: taken.flatMap(({ key }) => key ?? []),
       giveBack: () => {
         for (const { place, key } of taken)

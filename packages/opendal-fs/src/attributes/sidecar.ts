@@ -125,6 +125,13 @@ export class Sidecar {
     return change === undefined ? this.#stored.get(segment) : change.over
   }
 
+  /** The same for a change that follows: of what is removed only the time, since the storage may have the removal by now. */
+  before(segment: string): AttributeEntry | undefined {
+    const change = this.#changes.get(segment)
+    if (change?.over === undefined || change.entry !== undefined) return this.origin(segment)
+    return { ctime: change.over.ctime }
+  }
+
   /**
    * @param urgent a program asked for it
    * @param noted it must survive the daemon, if there is a journal
@@ -132,7 +139,7 @@ export class Sidecar {
   set(segment: string, entry: AttributeEntry | undefined, urgent: boolean, noted = urgent): void {
     const { resumed = false, entry: former } = this.#changes.get(segment) ?? {}
     // What was resumed may have been stored, and is to be removed then.
-    const over = this.origin(segment) ?? (resumed && entry === undefined ? former : undefined)
+    const over = this.before(segment) ?? (resumed && entry === undefined ? former : undefined)
     if (entry === undefined && over === undefined && this.#writing === undefined) {
       if (this.#changes.delete(segment)) this.#recordNothing(segment)
       this.#notes?.crossOut([segment])

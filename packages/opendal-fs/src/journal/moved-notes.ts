@@ -11,34 +11,40 @@ export interface KeptPlace {
   readonly segment: string
 }
 
-/** Where it is kept what is kept of a file or a directory. */
-export function keptPlaceOf(key: string): KeptPlace {
-  const plain = key.replace(/\/$/, '')
+/** Where it is kept what is kept of what is moved. */
+export function keptPlacesOf({ to, attributes = [] }: MoveEntry): {
+  old: KeptPlace | undefined
+  present: KeptPlace
+} {
+  const plain = to.replace(/\/$/, '')
   const cut = plain.lastIndexOf('/') + 1
-  return { directory: plain.slice(0, cut), segment: plain.slice(cut) }
+  const present = { directory: plain.slice(0, cut), segment: plain.slice(cut) }
+  // The old key does not always tell: of a file and a directory that share it, each has a place of its own.
+  const old = attributes.find(change => change.entry === null && !isAt(change, present))
+  return { old: old && { directory: old.directory, segment: old.segment }, present }
 }
 
 /** Brings the notes of what was moved, and of what lies in it, to its new place. Returns what the journal is to say of it. */
-export function moveNotes(
-  { from, to, attributes = [] }: MoveEntry,
-  notes: Map<string, KeptChange>,
-): Change[] {
+export function moveNotes(entry: MoveEntry, notes: Map<string, KeptChange>): Change[] {
+  const { from, to, attributes = [] } = entry
   const changes: Change[] = []
   const take = (key: string, note: KeptChange): void => {
     notes.set(key, note)
     changes.push(entryChange(key as EntryKey, { kind: 'attributes', ...note }))
   }
-  const [old, present] = [keptPlaceOf(from), keptPlaceOf(to)]
+  const { old, present } = keptPlacesOf(entry)
   const over = attributes.find(change => isAt(change, present))?.over ?? null
   for (const [key, note] of [...notes]) {
     if (from.endsWith('/') && note.directory.startsWith(from))
       take(key, { ...note, directory: to + note.directory.slice(from.length) })
     // Noted at its old place while it was being moved.
-    else if (isAt(note, old) && note.entry !== null) take(key, { ...note, ...present, over })
+    else if (old !== undefined && isAt(note, old) && note.entry !== null)
+      take(key, { ...note, ...present, over })
   }
   for (const change of attributes) {
+    const isNothing = change.entry === null && change.over === null
     // Noted since it began to move, and so newer.
-    if (![...notes.values()].some(note => isAt(note, change))) take(newNoteKey(), change)
+    if (!isNothing && ![...notes.values()].some(note => isAt(note, change))) take(newNoteKey(), change)
   }
   return changes
 }

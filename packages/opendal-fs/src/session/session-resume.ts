@@ -5,13 +5,13 @@
 import { type ErrnoName, type FileHandle, FsError, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
 import { fromPlain } from '../attributes/attribute-entry.ts'
 import type { Sidecar, SidecarChange } from '../attributes/sidecar.ts'
-import { compareTimes } from '../attributes/time.ts'
+import { compareTimes, type Time } from '../attributes/time.ts'
 import { Gathered } from '../files/gathered.ts'
 import type { Handles, OpenFile } from '../files/handles.ts'
 import { ReadAhead } from '../files/read-ahead.ts'
 import type { EntryChange } from '../journal/attribute-notes.ts'
 import type { MoveEntry } from '../journal/journal-entries.ts'
-import { keptPlaceOf } from '../journal/moved-notes.ts'
+import { type KeptPlace, keptPlacesOf } from '../journal/moved-notes.ts'
 import { FOREVER, type Inode, S_IFDIR, S_IFMT } from '../names/inode.ts'
 import { Listing } from '../names/listing.ts'
 import { forEachConcurrently } from '../names/locks.ts'
@@ -204,13 +204,16 @@ export class SessionResume {
   }
 
   moved(entry: MoveEntry, replaces: ObjectInfo | undefined): void {
-    const { node, from, to } = entry
+    const { node, to } = entry
     const inode = this.#inodes.get(node)
     if (!this.isAt(node, to)) {
-      const old = this.#placeOf(from)
-      const latest = old?.sidecar?.changes.get(old.segment)
-      this.#move(this.isAt(node, from) ? inode : undefined, to)
-      this.#leaveAttributes(entry, latest)
+      const { old, present } = keptPlacesOf(entry)
+      const from = old && this.#placeOf(old)
+      const latest = from?.sidecar?.changes.get(from.segment)
+      this.#move(this.isAt(node, entry.from) ? inode : undefined, to)
+      // What was noted is of before the move, and of what was there before.
+      if (from?.sidecar?.changes.get(from.segment)?.entry !== undefined) from.sidecar.withdraw(from.segment)
+      this.#leaveAttributes(this.#placeOf(present), latest, entry.attributes?.[0]?.at)
     }
     // It may have been noted before what lies under its new name was.
     if (inode?.file?.dirty !== undefined && inode.file.info === undefined) {
@@ -221,27 +224,25 @@ export class SessionResume {
   }
 
   /**
-   * What is kept of what was moved the journal says: what was noted here is of before, and of what was there before.
+   * What is kept of what was moved the journal says.
    * @param latest what was noted last at its old place: newer if it was changed while it was being moved
    */
-  #leaveAttributes({ from, to, attributes }: MoveEntry, latest: SidecarChange | undefined): void {
-    const present = this.#placeOf(to)
-    present?.sidecar?.withdraw(present.segment)
-    const old = this.#placeOf(from)
-    if (old?.sidecar?.changes.get(old.segment)?.entry !== undefined) old.sidecar.withdraw(old.segment)
-    if (present === undefined || latest?.entry === undefined) return
-    if (compareTimes(latest.at, attributes?.[0]?.at) >= 0)
-      this.#tree.attributes.resume(
-        present.directory,
-        present.segment,
-        { ...latest, over: undefined },
-        latest.urgent,
-      )
+  #leaveAttributes(
+    place: Place | undefined,
+    latest: SidecarChange | undefined,
+    moved: Time | undefined,
+  ): void {
+    place?.sidecar?.withdraw(place.segment)
+    if (place === undefined || latest?.entry === undefined || compareTimes(latest.at, moved) < 0) return
+    this.#tree.attributes.resume(
+      place.directory,
+      place.segment,
+      { ...latest, over: undefined },
+      latest.urgent,
+    )
   }
 
-  /** Where it is kept what is kept of a file or a directory. */
-  #placeOf(key: string): Place | undefined {
-    const { directory, segment } = keptPlaceOf(key)
+  #placeOf({ directory, segment }: KeptPlace): Place | undefined {
     const inode = this.#directoryAt(directory)
     return inode && { directory: inode, sidecar: inode.directory?.sidecar, segment }
   }
