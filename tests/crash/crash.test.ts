@@ -1,16 +1,18 @@
 // What fsync and close acknowledged survives SIGKILL of the daemon at any moment, whole. 200 kills by default, and
-// OVFS_CRASH_KILLS=5000 npx vitest run tests/crash for more. OVFS_CRASH_SEED has a workload again.
+// OVFS_CRASH_KILLS=5000 npx vitest run tests/crash for more. OVFS_CRASH_SEED has another workload: that of the
+// number, or a new one if it is `random`. When the kills come is chance all the same.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { missingForOvfs } from '../harness/daemon.ts'
+import { seedOf } from '../harness/seed.ts'
 import { runKills } from './kills.ts'
 import { type S3Share, startS3Share } from './s3.ts'
 
 const KILLS = Number(process.env.OVFS_CRASH_KILLS ?? 200)
-const SEED = Number(process.env.OVFS_CRASH_SEED ?? Math.floor(Math.random() * 2 ** 32))
+const SEED = seedOf('OVFS_CRASH_SEED')
 const MODES = [
   { mode: 'closing publishes', args: [] },
   { mode: 'with --write-back', args: ['--write-back'] },

@@ -1,16 +1,18 @@
 // A guest does not notice that its daemon was killed: 100 kills by default, and
-// OVFS_SESSION_KILLS=2000 npx vitest run tests/crash/session.test.ts for more. OVFS_CRASH_SEED has a workload again.
+// OVFS_SESSION_KILLS=2000 npx vitest run tests/crash/session.test.ts for more. OVFS_CRASH_SEED has another
+// workload: that of the number, or a new one if it is `random`. When the kills come is chance all the same.
 
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { missingForOvfs } from '../harness/daemon.ts'
+import { seedOf } from '../harness/seed.ts'
 import { type S3Share, startS3Share } from './s3.ts'
 import { runSession, type SessionOutcome } from './session-kills.ts'
 
 const KILLS = Number(process.env.OVFS_SESSION_KILLS ?? 100)
-const SEED = Number(process.env.OVFS_CRASH_SEED ?? Math.floor(Math.random() * 2 ** 32))
+const SEED = seedOf('OVFS_CRASH_SEED')
 const UPGRADES = Math.ceil(KILLS / 10)
 const PATIENCE_MS = 60_000 + KILLS * 10_000
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { seedOf } from '../harness/seed.ts'
 import { missingForService, SCHEMES, type Scheme, type Service, startService } from '../harness/services.ts'
 import { type Capabilities, probe } from './capabilities.ts'
 import { compareTrees, type Model, type Real } from './command.ts'
@@ -28,7 +29,7 @@ const PATIENCE_MS = 120_000 + SEQUENCES * 200
 const START_MS = 60_000
 
 const replayed = {
-  ...(process.env.OVFS_MODEL_SEED === undefined ? {} : { seed: Number(process.env.OVFS_MODEL_SEED) }),
+  seed: seedOf('OVFS_MODEL_SEED'),
   ...(process.env.OVFS_MODEL_PATH === undefined ? {} : { path: process.env.OVFS_MODEL_PATH }),
 }
 

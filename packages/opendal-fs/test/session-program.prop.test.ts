@@ -1,6 +1,6 @@
 // Random programs whose daemon is killed again and again in the middle of a request, and whose session goes on: each request is
 // sent again to the next process, and everything must be as if there had been one process and no kill. OVFS_PROGRAM_RUNS and
-// OVFS_PROGRAM_SEED are for longer runs, and for one again.
+// OVFS_PROGRAM_SEED are for longer runs, and for others.
 
 import type { FsError, RequestContext } from '@ovfs/fuse-proto'
 import fc from 'fast-check'

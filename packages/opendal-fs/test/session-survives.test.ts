@@ -206,6 +206,31 @@ describe.each(SCHEMES)('on %s', scheme => {
     expect(untouched).toEqual(names.slice(0, 29).sort())
   })
 
+  it.each(['readdir', 'readdirplus'] as const)(
+    'shows the end of a directory again to whom the answer was lost: %s',
+    async method => {
+      let guest = await rig.start()
+      const names = ['a', 'b', 'c', 'd']
+      for (const name of names) await guest.put(name, '')
+      const { fh } = rig.fs.opendir(ctx, ROOT_NODE)
+      const read = async (cookie: number, capacity: number) => {
+        const out = new Dirents(capacity)
+        await rig.fs[method](ctx, ROOT_NODE, fh, cookie, out)
+        return out.all
+      }
+      const first = await read(0, 4)
+      const cookie = first.at(-1)!.next
+      await read(cookie, 10)
+      guest = await rig.restart()
+      const rest = await read(cookie, 10)
+      expect([...first, ...rest].map(({ name }) => name).sort()).toEqual(['.', '..', ...names])
+      expect(await read(rest.at(-1)!.next, 10)).toEqual([])
+      guest = await rig.restart()
+      expect(await read(rest.at(-1)!.next, 10)).toEqual([])
+      guest.fs.releasedir(ctx, ROOT_NODE, fh)
+    },
+  )
+
   it('knows a file by its own publication, whose end it did not see', async () => {
     const guest = await rig.start()
     await guest.put('a', pattern(1000, 3))

@@ -71,6 +71,7 @@ export class Directories {
     const listing = await this.#listing(handle, cookie)
     let at = this.#emitDots(inode, cookie, out)
     if (at === undefined) return
+    const isPart = at < listing.entries.length && cookie > 0
     while (at < listing.entries.length) {
       const { changes } = inode.directory!
       const infos = await this.#learn(inode, listing, at)
@@ -86,7 +87,7 @@ export class Directories {
         }
       }
     }
-    this.#record?.reads(handle, true)
+    this.#record?.reads(handle, !isPart)
   }
 
   #listing(handle: OpenDirectory, cookie: number): Awaitable<Listing> {
@@ -181,6 +182,8 @@ export class Directories {
     const { inode } = handle
     let at = this.#emitDots(inode, cookie, out)
     if (at === undefined) return
+    // Who is shown the rest may ask for that again, if the answer is lost with this process; for all he would start over.
+    const isPart = at < listing.entries.length && cookie > 0
     for (; at < listing.entries.length; at++) {
       const entry = listing.entries[at]!
       if (!entry.removed && !this.#emitName(inode, entry, at + COOKIES_BEFORE_ENTRIES + 1, out)) {
@@ -188,7 +191,7 @@ export class Directories {
         return
       }
     }
-    this.#record?.reads(handle, true)
+    this.#record?.reads(handle, !isPart)
   }
 
   /** Returns the place of the listing to go on with; undefined if there is no room even for the dots. */

@@ -105,9 +105,12 @@ export class SessionRecord {
     if (failure !== undefined) this.#log.append(Kind.FAILED, [failure.code, failure.message], fh)
   }
 
-  /** A reader is about to be given entries of a listing: all of the rest, or some. */
-  reads(directory: OpenDirectory, isLast: boolean): void {
-    const progress = isLast ? 'done' : directory.listing
+  /**
+   * A reader is about to be given entries of a listing.
+   * @param isDone it needs to know of no entry any more: it is given all of them at once, or nothing
+   */
+  reads(directory: OpenDirectory, isDone: boolean): void {
+    const progress = isDone ? 'done' : directory.listing
     if (directory.logged === progress) return
     directory.logged = progress
     if (progress !== 'done' && progress !== undefined && !this.#listings.has(progress)) {
