@@ -5,8 +5,8 @@ import type { Infer } from '@ovfs/cstruct'
 import type { DirtyLogArea, VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import type { Log } from './payloads.ts'
-import { signalEventFd } from './sys/eventfd.ts'
-import { closeFd, setNonBlocking } from './sys/libc.ts'
+import { prepareToSignal, signalEventFd } from './sys/eventfd.ts'
+import { closeFd } from './sys/libc.ts'
 import { MAX_PIECE_SIZE, Mapping } from './sys/mapping.ts'
 import { sealAgainstShrinking } from './sys/memfd.ts'
 import type { FdNames, InheritedFds, SavedLog, SavedMemory } from './takeover/saved-session.ts'
@@ -48,7 +48,7 @@ export class DirtyLogging {
   setSignal(fd: number): void {
     try {
       // A write that waits would stop the whole process.
-      setNonBlocking(fd)
+      prepareToSignal(fd)
     } catch (error) {
       closeFd(fd)
       throw error

@@ -5,9 +5,9 @@
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import type { InflightRegion } from './inflight-region.ts'
-import { drainEventFd, signalEventFd } from './sys/eventfd.ts'
-import { FdPoll, requirePollable } from './sys/fd-poll.ts'
-import { closeFd, setNonBlocking } from './sys/libc.ts'
+import { drainEventFd, prepareToSignal, requireKick, signalEventFd } from './sys/eventfd.ts'
+import { FdPoll } from './sys/fd-poll.ts'
+import { closeFd } from './sys/libc.ts'
 import type { FdNames, InheritedFds, SavedRing } from './takeover/saved-session.ts'
 
 /** virtio 1.2, 2.7: the queue size is a power of two, at most 32768. */
@@ -105,7 +105,7 @@ export class Vring {
 
   /** Takes the kick descriptor over and starts the ring; without one the ring is looked at from time to time. */
   setKick(fd: number | undefined): void {
-    accept(fd, requirePollable)
+    accept(fd, requireKick)
     this.#stopListening()
     this.#kickFd = replaceFd(this.#kickFd, fd)
     this.#started = true
@@ -116,7 +116,7 @@ export class Vring {
   /** Takes the call descriptor over; without one the driver polls. */
   setCall(fd: number | undefined): void {
     // A write that waits would stop the whole process.
-    accept(fd, setNonBlocking)
+    accept(fd, prepareToSignal)
     this.#callFd = replaceFd(this.#callFd, fd)
     // A notification may have gone to the old descriptor unseen; one too many does no harm.
     this.#notify()
@@ -124,7 +124,7 @@ export class Vring {
 
   /** Takes the err descriptor over. */
   setErr(fd: number | undefined): void {
-    accept(fd, setNonBlocking)
+    accept(fd, prepareToSignal)
     this.#errFd = replaceFd(this.#errFd, fd)
   }
 
@@ -247,9 +247,9 @@ export class Vring {
       accept(fd, check)
       return fd ?? NO_FD
     }
-    this.#kickFd = take(kick, requirePollable)
-    this.#callFd = take(call, setNonBlocking)
-    this.#errFd = take(err, setNonBlocking)
+    this.#kickFd = take(kick, requireKick)
+    this.#callFd = take(call, prepareToSignal)
+    this.#errFd = take(err, prepareToSignal)
     if (!running) return
     const earlier = this.#start(undefined)
     if (started && enabled) this.#resume()

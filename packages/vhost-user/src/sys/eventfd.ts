@@ -1,7 +1,10 @@
 // Eventfds: how rings are kicked and called. Signalling and draining are on the hot path, one system call each, and
 // allocate nothing. Descriptors from a peer may be pipes instead; eight bytes are moved either way.
 
-import { checked, lastErrno, libc, NativeBuffer, systemCallError } from './libc.ts'
+import { fstatSync, readlinkSync } from 'node:fs'
+import { VhostUserError } from '../errors.ts'
+import { requirePollable } from './fd-poll.ts'
+import { checked, lastErrno, libc, NativeBuffer, setNonBlocking, systemCallError } from './libc.ts'
 
 const EFD_CLOEXEC = 0o2000000
 const EFD_NONBLOCK = 0o4000
@@ -14,6 +17,29 @@ const sink = new NativeBuffer(8)
 export function createEventFd(): number {
   // SAFETY: no memory is passed; the descriptor belongs to the caller.
   return checked('eventfd', libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
+}
+
+/**
+ * Makes a descriptor from a peer one that is written to without waiting. Throws BAD_DESCRIPTORS if it is no eventfd, pipe or
+ * socket: a file of the peer's own file system may wait without end, whatever its flags say.
+ */
+export function prepareToSignal(fd: number): void {
+  requireNotifier(fd)
+  setNonBlocking(fd)
+}
+
+/** Throws BAD_DESCRIPTORS if a descriptor from a peer is none of these, or cannot be waited for. */
+export function requireKick(fd: number): void {
+  requireNotifier(fd)
+  requirePollable(fd)
+}
+
+function requireNotifier(fd: number): void {
+  const file = fstatSync(fd)
+  if (file.isFIFO() || file.isSocket()) return
+  const name = readlinkSync(`/proc/self/fd/${fd}`)
+  if (name !== 'anon_inode:[eventfd]')
+    throw new VhostUserError('BAD_DESCRIPTORS', `a ring cannot be notified through ${JSON.stringify(name)}`)
 }
 
 /**
