@@ -258,7 +258,8 @@ export class OpendalFs implements FuseHandler {
     flags: number,
   ): Promise<void> {
     const parent = this.#writableDirectory(parentId)
-    await this.#names.rename(ctx, parent, name, this.#writableDirectory(newParentId), newName, flags)
+    const newParent = this.#writableDirectory(newParentId)
+    await this.#names.rename(ctx, { parent, name, newParent, newName, flags })
   }
 
   #writableDirectory(node: NodeId): Inode {

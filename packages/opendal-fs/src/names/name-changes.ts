@@ -5,7 +5,7 @@ import { FsError, type RequestContext } from '@ovfs/fuse-proto'
 import type { Attempts } from '../session/attempts.ts'
 import type { Inode } from './inode.ts'
 import type { Namespace } from './namespace.ts'
-import type { Renamer } from './rename.ts'
+import type { Renamer, Renaming } from './rename.ts'
 import type { Tree } from './tree.ts'
 
 export class NameChanges {
@@ -44,18 +44,11 @@ export class NameChanges {
     )
   }
 
-  rename(
-    ctx: RequestContext,
-    parent: Inode,
-    name: string,
-    newParent: Inode,
-    newName: string,
-    flags: number,
-  ): Promise<void> {
-    const look = () => this.#idOf(parent, name)
+  rename(ctx: RequestContext, renaming: Renaming): Promise<void> {
+    const look = () => this.#idOf(renaming.parent, renaming.name)
     return this.#attempts.run(ctx, look, async source => {
-      if (source && (await this.#renamer.isDone(source, parent, name, newParent, newName))) return
-      await this.#renamer.rename(parent, name, newParent, newName, flags)
+      if (source && (await this.#renamer.isDone(source, renaming))) return
+      await this.#renamer.rename(renaming)
     })
   }
 

@@ -12,6 +12,16 @@ import type { SharedLock } from './locks.ts'
 import type { Namespace } from './namespace.ts'
 import type { Tree } from './tree.ts'
 
+/** What a guest asks for. */
+export interface Renaming {
+  readonly parent: Inode
+  readonly name: string
+  readonly newParent: Inode
+  readonly newName: string
+  /** RENAME_* */
+  readonly flags: number
+}
+
 export class Renamer {
   readonly #tree: Tree
   readonly #namespace: Namespace
@@ -25,7 +35,8 @@ export class Renamer {
     this.#journal = journal
   }
 
-  async rename(parent: Inode, name: string, newParent: Inode, newName: string, flags: number): Promise<void> {
+  async rename(renaming: Renaming): Promise<void> {
+    const { parent, name, newParent, flags } = renaming
     // EXCHANGE and WHITEOUT: what cannot be done at once is refused, not approximated.
     if ((flags & ~RENAME_NOREPLACE) !== 0) throw new FsError('EINVAL')
     if (newParent.removed) throw new FsError('ENOENT')
@@ -33,24 +44,17 @@ export class Renamer {
     const isDirectory = source.directory !== undefined
     await this.#tree.table.holding([source], () =>
       isDirectory
-        ? this.#names.exclusive(() => this.#renameDirectory(parent, name, newParent, newName, flags))
-        : this.#names.shared(() => this.#lockAndRename(source, parent, name, newParent, newName, flags)),
+        ? this.#names.exclusive(() => this.#renameDirectory(renaming))
+        : this.#names.shared(() => this.#lockAndRename(source, renaming)),
     )
   }
 
-  async #lockAndRename(
-    source: Inode,
-    parent: Inode,
-    name: string,
-    newParent: Inode,
-    newName: string,
-    flags: number,
-  ): Promise<void> {
-    const target = await this.#tree.child(newParent, newName)
+  async #lockAndRename(source: Inode, renaming: Renaming): Promise<void> {
+    const target = await this.#tree.child(renaming.newParent, renaming.newName)
     // In one order always, or two renames in opposite directions would wait for each other.
     const files = [source, target].filter(inode => inode?.file !== undefined) as Inode[]
     const [first, second] = files.sort((a, b) => a.nodeid - b.nodeid)
-    const move = () => this.#renameFile(source, parent, name, newParent, newName, flags)
+    const move = () => this.#renameFile(source, renaming)
     await this.#tree.table.holding(files, () =>
       second === undefined || second === first
         ? first!.file!.lock.run(move)
@@ -59,13 +63,7 @@ export class Renamer {
   }
 
   /** True if the inode that a rename began with is where it was to go. */
-  async isDone(
-    source: number,
-    parent: Inode,
-    name: string,
-    newParent: Inode,
-    newName: string,
-  ): Promise<boolean> {
+  async isDone(source: number, { parent, name, newParent, newName }: Renaming): Promise<boolean> {
     if (newParent.directory!.children.get(newName)?.nodeid === source) return true
     if ((await this.#tree.child(parent, name)) !== undefined) return false
     return (await this.#tree.child(newParent, newName)) !== undefined
@@ -77,14 +75,8 @@ export class Renamer {
     return inode
   }
 
-  async #renameFile(
-    source: Inode,
-    parent: Inode,
-    name: string,
-    newParent: Inode,
-    newName: string,
-    flags: number,
-  ): Promise<void> {
+  async #renameFile(source: Inode, renaming: Renaming): Promise<void> {
+    const { parent, name, newParent, newName, flags } = renaming
     if (source.parent !== parent || source.name !== name) throw new FsError('ENOENT')
     const target = await this.#tree.child(newParent, newName)
     if (target !== undefined && (flags & RENAME_NOREPLACE) !== 0) throw new FsError('EEXIST')
@@ -199,13 +191,7 @@ export class Renamer {
     else if (file.dirty === undefined) this.#tree.apply(inode, info)
   }
 
-  async #renameDirectory(
-    parent: Inode,
-    name: string,
-    newParent: Inode,
-    newName: string,
-    flags: number,
-  ): Promise<void> {
+  async #renameDirectory({ parent, name, newParent, newName, flags }: Renaming): Promise<void> {
     const source = await this.#existing(parent, name)
     if (source.directory === undefined) throw new FsError('ENOTDIR')
     // rename(2): a directory cannot become a part of itself.
@@ -215,9 +201,7 @@ export class Renamer {
     if (target === source) return
     if (target !== undefined) {
       if (target.directory === undefined) throw new FsError('ENOTDIR')
-      await this.#namespace.requireEmpty(target)
-      await this.#namespace.deleteDirectory(target)
-      this.#namespace.forgetName(target)
+      await this.#tree.table.holding([target], () => this.#replaceDirectory(target))
     }
     await this.#namespace.takeIn(source)
     const { storage, attributes } = this.#tree
@@ -249,6 +233,12 @@ export class Renamer {
       }
     }
     await this.#during(entry, source, newParent, segment, target, work)
+  }
+
+  async #replaceDirectory(target: Inode): Promise<void> {
+    await this.#namespace.requireEmpty(target)
+    await this.#namespace.deleteDirectory(target)
+    this.#namespace.forgetName(target)
   }
 
   #move(inode: Inode, newParent: Inode, newName: string): void {
