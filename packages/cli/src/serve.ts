@@ -233,10 +233,13 @@ class FirstVisit {
   }
 }
 
-function announceReplay(log: Log, { published, finished, attributes, conflicts, cut }: ReplayReport): void {
+function announceReplay(log: Log, report: ReplayReport): void {
+  const { published, finished, attributes, conflicts, cut, unnoted } = report
   if (cut > 0) log.warn('the journal ended in the middle of a record, which was cut', { bytes: cut })
   if (published + finished + attributes > 0)
     log.info('replayed the journal', { published, finished, attributes })
+  if (unnoted !== undefined)
+    log.warn('the journal cannot say so, and is replayed again at the next start', { error: unnoted.message })
   for (const { key, keptAs } of conflicts) {
     log.warn('somebody else has changed what had unpublished data, and was not overwritten', {
       path: key,

@@ -16,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Journal } from '../src/journal/journal.ts'
 import { encodeHeader, encodeRecord } from '../src/journal/journal-record.ts'
 import { StateError } from '../src/journal/state-error.ts'
+import { fileHandlePrototype } from './file-handles.ts'
 
 let folder: string
 
@@ -96,6 +97,29 @@ describe('the journal', () => {
     await journal.commit([{ key: 'd', value: 4 }])
     await journal.close()
     expect(await reopened()).toEqual({ b: 2, d: 4 })
+  })
+
+  test('needs no room to say that nothing is left', async () => {
+    const journal = await Journal.open(folder)
+    await journal.commit([{ key: 'a', value: 1 }])
+    await journal.commit([{ key: 'b', value: 2 }])
+    const { FileHandle } = await fileHandlePrototype()
+    const { write } = FileHandle
+    FileHandle.write = async () => {
+      throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    }
+    try {
+      expect(await journal.conclude([{ key: 'a' }])).toMatchObject({ code: 'ENOSPC' })
+      expect(journal.behind).toBe(true)
+      expect(await journal.conclude([{ key: 'b' }])).toBeUndefined()
+      expect(journal.behind).toBe(false)
+      expect(await reopened()).toEqual({})
+    } finally {
+      FileHandle.write = write
+    }
+    await journal.commit([{ key: 'c', value: 3 }])
+    await journal.close()
+    expect(await reopened()).toEqual({ c: 3 })
   })
 
   test('refuses commits once it is closed', async () => {
@@ -246,16 +270,3 @@ describe('a journal that cannot be written', () => {
     expect(await reopened()).toEqual({ a: 1, c: 3 })
   })
 })
-
-interface Methods {
-  datasync(this: unknown): Promise<void>
-  write(this: unknown, bytes: Uint8Array, offset: number, length: number, at: number): Promise<unknown>
-}
-
-/** Node does not export the class of its file handles. */
-async function fileHandlePrototype(): Promise<{ FileHandle: Methods }> {
-  const { open } = await import('node:fs/promises')
-  const file = await open(tmpdir(), 'r')
-  await file.close()
-  return { FileHandle: Object.getPrototypeOf(file) }
-}

@@ -18,7 +18,7 @@ import type { KeyNames } from '../storage/key-names.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { recoveryName } from '../writes/conflict.ts'
 import type { KeptChange } from './journal-entries.ts'
-import { toStateError } from './state-error.ts'
+import { type StateError, toStateError } from './state-error.ts'
 import type { StateFolder } from './state-folder.ts'
 
 const CONCURRENT_SIDECARS = 8
@@ -44,6 +44,8 @@ export class AttributeReplay {
   readonly #names: KeyNames
   /** Sidecars that are not ours to change; what they were to hold lies in the recovery folder. */
   readonly lost: LostAttributes[] = []
+  /** Why the journal does not say of something that it was done. */
+  unnoted: StateError | undefined
 
   constructor(state: StateFolder, storage: Storage, names: KeyNames) {
     this.#state = state
@@ -99,7 +101,8 @@ export class AttributeReplay {
     })
     if (sidecar.isDamaged) await this.#keep(directory, wanted)
     else await sidecar.flush()
-    if (notes.length > 0) await this.#state.journal.commit(notes.map(([key]) => ({ key })))
+    const error = await this.#state.journal.conclude(notes.map(([key]) => ({ key })))
+    this.unnoted ??= error
   }
 
   /** The entry, if there is what it belongs to. */

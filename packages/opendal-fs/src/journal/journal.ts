@@ -1,10 +1,17 @@
 // Entries that survive a kill at any moment: a map kept as an append-only log. A commit is acknowledged once the disk has it;
 // commits that wait together share one write and one sync. When the log has grown far beyond what it says, it is written
-// anew. A log that could not be written is never appended to again: the next commit begins a new one.
+// anew. A log that could not be written is not appended to again: the next commit begins a new one, from the entries.
 
 import { type FileHandle, open, readdir, readFile, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Change, decodeRecords, encodeHeader, encodeRecord, hasHeader } from './journal-record.ts'
+import {
+  type Change,
+  decodeRecords,
+  encodeHeader,
+  encodeRecord,
+  HEADER_BYTES,
+  hasHeader,
+} from './journal-record.ts'
 import { StateError, toStateError } from './state-error.ts'
 
 export interface JournalOptions {
@@ -38,6 +45,8 @@ export class Journal {
   #path: string | undefined
   #rewriteAbove: number
   #writing: Promise<void> | undefined
+  /** Something was concluded that the disk does not have. */
+  #behind = false
   #closed = false
 
   private constructor(folder: string, options: JournalOptions, found: Found) {
@@ -66,9 +75,14 @@ export class Journal {
     }
   }
 
-  /** What the disk has. */
+  /** What the disk has, and what was concluded without it. */
   get entries(): ReadonlyMap<string, unknown> {
     return this.#entries
+  }
+
+  /** True while the disk lacks something that was concluded. */
+  get behind(): boolean {
+    return this.#behind
   }
 
   /** Bytes of the log. */
@@ -123,11 +137,7 @@ export class Journal {
       try {
         await this.#append(batch.map(({ changes }) => encodeRecord(changes)))
       } catch (error) {
-        for (const { changes, stays, reject } of batch) {
-          // The log that failed is followed by one that is written anew, from the entries.
-          if (stays) apply(this.#entries, changes)
-          reject(toStateError(error, this.#folder))
-        }
+        await this.#failed(batch, toStateError(error, this.#folder))
         continue
       }
       for (const { changes, resolve } of batch) {
@@ -137,6 +147,32 @@ export class Journal {
     }
     // In the same turn in which the queue was seen empty, so that no commit finds a writer that has stopped.
     this.#writing = undefined
+  }
+
+  async #failed(batch: readonly Waiting[], error: StateError): Promise<void> {
+    const concluded = batch.filter(({ stays }) => stays)
+    for (const { changes } of concluded) apply(this.#entries, changes)
+    this.#behind ||= concluded.length > 0
+    if (this.#behind && this.#entries.size === 0) await this.#cutAll()
+    for (const { stays, resolve, reject } of batch) {
+      if (stays && !this.#behind) resolve()
+      else reject(error)
+    }
+  }
+
+  /** A log that says nothing needs no room: the one that failed is cut to its header. */
+  async #cutAll(): Promise<void> {
+    if (this.#path === undefined) return
+    try {
+      this.#file = await open(this.#path, 'r+')
+      await this.#file.truncate(HEADER_BYTES)
+      await this.#file.datasync()
+      this.#end = HEADER_BYTES
+      this.#behind = false
+    } catch {
+      // The error to report is the one that was there first.
+      await this.#abandon()
+    }
   }
 
   async #append(records: Uint8Array[]): Promise<void> {
@@ -191,8 +227,11 @@ export class Journal {
     } catch (error) {
       await file.close().catch(ignore)
       await unlink(named ? path : temporary).catch(ignore)
-      // The new log may be the one that counts now: nothing may be appended to the old one.
-      if (named) await this.#abandon()
+      // The new log may be the one that counts now: the old one is not touched any more.
+      if (named) {
+        await this.#abandon()
+        this.#path = undefined
+      }
       throw error
     }
     const old = this.#path
@@ -200,6 +239,7 @@ export class Journal {
     this.#file = file
     this.#path = path
     this.#end = bytes.byteLength
+    this.#behind = false
     this.#rewriteAbove = Math.max(this.#compactAbove, SLACK * bytes.byteLength)
     // A leftover is not read: the highest number counts.
     if (old !== undefined) await unlink(old).catch(ignore)

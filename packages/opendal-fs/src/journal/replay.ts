@@ -57,6 +57,8 @@ export interface ReplayReport {
   readonly attributes: number
   /** Bytes at the end of the journal that were no whole record. */
   readonly cut: number
+  /** Why the journal does not say that it was done; undefined if it does. The next replay does it again. */
+  readonly unnoted: StateError | undefined
 }
 
 export class Replay {
@@ -72,6 +74,7 @@ export class Replay {
   readonly #conflicts: Conflict[] = []
   #published = 0
   #finished = 0
+  #unnoted: StateError | undefined
 
   constructor(
     state: StateFolder,
@@ -112,7 +115,7 @@ export class Replay {
     await forEachConcurrently(asides, CONCURRENT_PUBLICATIONS, async ([key, aside]) => {
       if (this.#inUse?.isHeld(aside)) return
       await this.#storage.delete(aside)
-      await journal.commit([{ key }])
+      await this.#conclude([{ key }])
     })
     await forEachConcurrently([...this.#files], CONCURRENT_PUBLICATIONS, ([key, entry]) =>
       this.#publish(key, entry),
@@ -122,13 +125,26 @@ export class Replay {
     const keeping = new AttributeReplay(this.#state, this.#storage, this.#names)
     const lost = new Set(this.#conflicts.map(({ key }) => key))
     await keeping.run(this.#notes, lost, this.#keepsTimes ? this.#written : undefined)
-    await this.#sweep()
-    const conflicts = [...this.#conflicts, ...keeping.lost]
-    return { published: this.#published, finished: this.#finished, attributes, conflicts, cut: journal.cut }
+    // What the journal may still name stays where it is.
+    if (!journal.behind) await this.#sweep()
+    return {
+      published: this.#published,
+      finished: this.#finished,
+      attributes,
+      conflicts: [...this.#conflicts, ...keeping.lost],
+      cut: journal.cut,
+      unnoted: journal.behind ? (this.#unnoted ?? keeping.unnoted) : undefined,
+    }
+  }
+
+  /** What is done is done, whatever the journal takes: the next replay finds it done. */
+  async #conclude(changes: readonly Change[]): Promise<void> {
+    const error = await this.#state.journal.conclude(changes)
+    this.#unnoted ??= error
   }
 
   async #move(key: string, entry: MoveEntry): Promise<void> {
-    if (await this.#isUntouched(entry)) return this.#state.journal.commit([{ key }])
+    if (await this.#isUntouched(entry)) return this.#conclude([{ key }])
     const moved = this.#inUse?.isAt(entry.node, entry.to) || (await this.#finishMove(entry))
     const changes: Change[] = [{ key }]
     if (moved) {
@@ -148,7 +164,7 @@ export class Replay {
         changes.push(entryChange(fileKey as EntryKey, next))
       }
     } else changes.push(...this.#heldAside(entry.aside))
-    await this.#state.journal.commit(changes)
+    await this.#conclude(changes)
   }
 
   /** What a session says of a name is newer than what the journal does. */
@@ -274,7 +290,7 @@ export class Replay {
   }
 
   async #remove(key: string, entry: RemovalEntry): Promise<void> {
-    if (await this.#isStill(entry)) return this.#state.journal.commit([{ key }])
+    if (await this.#isStill(entry)) return this.#conclude([{ key }])
     const { node, key: object, aside, drops } = entry
     const changes: Change[] = [{ key }]
     if (this.#inUse?.isRemoved(node) || (await this.#finishRemoval(entry))) {
@@ -286,7 +302,7 @@ export class Replay {
         changes.push({ key: dropped })
       }
     }
-    await this.#state.journal.commit(changes)
+    await this.#conclude(changes)
   }
 
   /** Finished now, the removal would destroy what somebody has open. The guest asks for it again. */
@@ -352,7 +368,8 @@ export class Replay {
   }
 
   async #done(key: string, { content, mayBe }: FileEntry): Promise<void> {
-    await this.#state.journal.commit([{ key }])
+    await this.#conclude([{ key }])
+    if (this.#state.journal.behind) return
     for (const stored of [content, ...mayBe])
       await removeStored(stored, this.#state.savedPath).catch(ignoreAbsence)
   }
