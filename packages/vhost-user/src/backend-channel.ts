@@ -6,6 +6,7 @@ import type { FrontendChannel } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import { BACKEND_REQUESTS, FLAG_NEED_REPLY, FLAG_REPLY, FLAG_VERSION } from './messages.ts'
 import { u64Payload } from './payloads.ts'
+import { requireUnixSocket } from './sys/unix-socket.ts'
 
 export interface BackendChannelOptions {
   /** REPLY_ACK was negotiated. */
@@ -31,8 +32,9 @@ export class BackendChannel implements FrontendChannel {
   readonly #waiters: Waiter[] = []
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** Owns the socket from now on. */
+  /** Owns the socket from now on. Throws BAD_DESCRIPTORS if it is none, which stays the caller's. */
   constructor(fd: number, options: BackendChannelOptions) {
+    requireUnixSocket(fd)
     this.#options = options
     this.#connection = new Connection(fd, {
       readsWhileSending: true,

@@ -13,7 +13,7 @@ import { MAX_MEMORY_SLOTS, MemoryRegions } from './memory-regions.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { offeredProtocolFeatures } from './offered-features.ts'
 import type { ReceivedFds } from './received-fds.ts'
-import { closeFd } from './sys/libc.ts'
+import { closeForeignFd } from './sys/foreign-fd.ts'
 import type { FdName, InheritedFds, SavedState } from './takeover/saved-session.ts'
 import type { SessionKeeper } from './takeover/session-keeper.ts'
 import { Vring } from './vring.ts'
@@ -182,7 +182,7 @@ export class BackendState {
     try {
       this.#channel = new BackendChannel(fd, options)
     } catch (error) {
-      closeFd(fd)
+      closeForeignFd(fd)
       throw error
     }
     this.#channelName = this.#keeper?.kept.nameOf(fd)

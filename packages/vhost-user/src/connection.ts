@@ -8,7 +8,9 @@ import { flagsFault, MAX_PAYLOAD_SIZE } from './messages.ts'
 import { Header } from './payloads.ts'
 import { ReceivedFds } from './received-fds.ts'
 import { FdPoll } from './sys/fd-poll.ts'
+import { closeForeignFd, requireKnown } from './sys/foreign-fd.ts'
 import { closeFd, duplicateFd, NativeBuffer } from './sys/libc.ts'
+import { shutdownSocket } from './sys/stream-position.ts'
 import { MAX_RECEIVED_FDS, peerHasClosed, receive, send } from './sys/unix-socket.ts'
 
 export interface Message {
@@ -135,8 +137,10 @@ export class Connection {
     if (this.#closed) return
     this.#closed = true
     this.#poll.close()
-    closeFd(this.#fd)
-    for (const fd of this.#fds.splice(0)) closeFd(fd)
+    // Descriptors may lie in it that nobody has looked at.
+    shutdownSocket(this.#fd)
+    closeForeignFd(this.#fd)
+    for (const fd of this.#fds.splice(0)) closeForeignFd(fd)
     for (const { fds } of this.#outgoing.splice(0)) for (const fd of fds) closeFd(fd)
   }
 
@@ -202,6 +206,7 @@ export class Connection {
     if (!this.#fill(this.#header, 0, Header.size)) return false
     const { request, flags, size } = readHeader(this.#header.view)
     if (!this.#fill(this.#payload, Header.size, size)) return false
+    for (const fd of this.#fds) requireKnown(fd)
     const fds = new ReceivedFds(this.#fds)
     this.#fds = []
     this.#have = 0

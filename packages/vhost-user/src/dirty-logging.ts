@@ -5,7 +5,8 @@ import type { Infer } from '@ovfs/cstruct'
 import type { DirtyLogArea, VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import type { Log } from './payloads.ts'
-import { prepareToSignal, signalEventFd } from './sys/eventfd.ts'
+import { requireEventFd, signalEventFd } from './sys/eventfd.ts'
+import { closeForeignFd } from './sys/foreign-fd.ts'
 import { closeFd } from './sys/libc.ts'
 import { MAX_PIECE_SIZE, Mapping } from './sys/mapping.ts'
 import { sealAgainstShrinking } from './sys/memfd.ts'
@@ -47,10 +48,9 @@ export class DirtyLogging {
   /** SET_LOG_FD; takes the descriptor over. */
   setSignal(fd: number): void {
     try {
-      // A write that waits would stop the whole process.
-      prepareToSignal(fd)
+      requireEventFd(fd)
     } catch (error) {
-      closeFd(fd)
+      closeForeignFd(fd)
       throw error
     }
     this.#closeSignal()

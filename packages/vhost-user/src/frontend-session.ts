@@ -17,6 +17,7 @@ import type { FrontendMemory, FrontendRegion } from './frontend-memory.ts'
 import { FrontendRing, type RingCallbacks, type RingLayout } from './frontend-ring.ts'
 import type { FrontendRequest, Gate, PayloadOf, ReplyOf } from './messages.ts'
 import { StateReceiver, StateSender } from './state-transfer.ts'
+import { closeForeignFd } from './sys/foreign-fd.ts'
 import { closeFd, NativeBuffer } from './sys/libc.ts'
 import { createPipe } from './sys/pipe.ts'
 import { connectSocket, createSocketPair } from './sys/unix-socket.ts'
@@ -242,7 +243,7 @@ export class FrontendSession {
     try {
       const request = { direction, phase: 0 }
       const { reply, fds } = await this.requestWithFds('SET_DEVICE_STATE_FD', request, [fd])
-      for (const theirs of fds) closeFd(theirs)
+      for (const theirs of fds) closeForeignFd(theirs)
       // A channel of the back-end's own is allowed by the specification; nobody has been seen to want one.
       if (reply !== 0x100n) throw new VhostUserError('REFUSED', `the device state was answered with ${reply}`)
     } finally {
@@ -317,7 +318,7 @@ export class FrontendSession {
       const reply = await this.#exchange.request(name, payload, fds, received => kept.push(...received))
       return { reply: reply as ReplyOf<N>, fds: kept }
     } catch (error) {
-      for (const fd of kept) closeFd(fd)
+      for (const fd of kept) closeForeignFd(fd)
       throw error
     }
   }

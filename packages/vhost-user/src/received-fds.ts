@@ -1,7 +1,7 @@
 // The descriptors that came with one message. Whoever takes one owns it; the rest are closed when the message is done with,
 // so that a peer cannot make this process hold descriptors by sending them where none belong.
 
-import { closeFd } from './sys/libc.ts'
+import { closeForeignFd } from './sys/foreign-fd.ts'
 
 export class ReceivedFds {
   readonly #fds: number[]
@@ -41,6 +41,6 @@ export class ReceivedFds {
 
   /** Closes what was not taken. */
   close(): void {
-    for (const fd of this.#fds.splice(0)) closeFd(fd)
+    for (const fd of this.#fds.splice(0)) closeForeignFd(fd)
   }
 }

@@ -1,39 +1,54 @@
 // The state of a device on its way through a pipe (SET_DEVICE_STATE_FD): written or read as the pipe allows, beside the control
 // socket. The end of the stream is the end of the state.
+//
+// Both ends of the pipe may be the peer's, who can make any call on it wait: by taking O_NONBLOCK from it, or by holding it in a
+// call of its own. So the calls are made by threads that can wait.
 
+import { read, write } from 'node:fs'
 import { VhostUserError } from './errors.ts'
 import { FdPoll, type PollInterest } from './sys/fd-poll.ts'
-import { closeFd, lastErrno, libc, NativeBuffer, setNonBlocking, systemCallError } from './sys/libc.ts'
+import { closeForeignFd } from './sys/foreign-fd.ts'
+import { setNonBlocking } from './sys/libc.ts'
+import { waitingCall } from './sys/waiting-calls.ts'
 
 const CHUNK_SIZE = 65536
 /** A state that is longer is refused: it would have to be kept in memory. */
 export const MAX_STATE_SIZE = 1 << 30
+/** Transfers that were given up, and whose last call has not come back, in the whole process: each holds a thread. */
+const MAX_STUCK = 2
+let stuck = 0
 
-/** One pipe end, owned. Settles when the transfer has ended, and the descriptor is closed then. */
+/** One pipe end, owned. Settles when the transfer has ended; the descriptor is closed then, or once a call on it has come back. */
 abstract class Transfer<T> {
   readonly done: Promise<T>
   protected readonly fd: number
-  protected readonly chunk = new NativeBuffer(CHUNK_SIZE)
+  readonly #interest: PollInterest
   #poll: FdPoll | undefined
-  #finish: ((outcome: () => T) => void) | undefined
+  #calling = false
+  #settle: ((outcome: () => T) => void) | undefined
 
   /** Throws BAD_DESCRIPTORS, with the descriptor closed, if it is nothing to wait for. */
-  constructor(fd: number) {
+  constructor(fd: number, interest: PollInterest) {
     this.fd = fd
+    this.#interest = interest
     try {
+      if (stuck >= MAX_STUCK)
+        throw new VhostUserError('BAD_DESCRIPTORS', 'the pipes of earlier transfers do not answer')
       setNonBlocking(fd)
-      this.#poll = new FdPoll(
-        fd,
-        { readable: true },
-        { ready: () => this.step(), failed: error => this.fail(error) },
-      )
+      this.#poll = new FdPoll(fd, interest, {
+        ready: () => this.#go(),
+        failed: error =>
+          this.#end(() => {
+            throw error
+          }),
+      })
       this.#poll.pause()
     } catch (error) {
-      closeFd(fd)
+      closeForeignFd(fd)
       throw error
     }
     this.done = new Promise((resolve, reject) => {
-      this.#finish = outcome => {
+      this.#settle = outcome => {
         try {
           resolve(outcome())
         } catch (error) {
@@ -45,33 +60,62 @@ abstract class Transfer<T> {
     this.done.catch(() => undefined)
   }
 
-  protected abstract step(): void
+  /** One call. */
+  protected abstract call(done: (error: NodeJS.ErrnoException | null, count: number) => void): void
+  /** What the call has moved; the outcome, if that was all. */
+  protected abstract moved(count: number): { readonly value: T } | undefined
 
-  protected start(interest: PollInterest): void {
-    this.#poll?.watch(interest)
-  }
-
-  protected succeed(value: T): void {
-    this.#end(() => value)
-  }
-
-  protected fail(error: unknown): void {
-    this.#end(() => {
-      throw error
-    })
+  protected start(): void {
+    this.#poll?.watch(this.#interest)
   }
 
   /** The session is over. */
   cancel(): void {
-    this.fail(new VhostUserError('CLOSED', 'the transfer of the device state was given up'))
+    this.#end(() => {
+      throw new VhostUserError('CLOSED', 'the transfer of the device state was given up')
+    })
+  }
+
+  #go(): void {
+    this.#poll?.pause()
+    this.#calling = true
+    const returned = waitingCall()
+    this.call((error, count) => {
+      returned()
+      this.#calling = false
+      if (this.#poll === undefined) {
+        stuck--
+        closeForeignFd(this.fd)
+      } else this.#returned(error, count)
+    })
+  }
+
+  #returned(error: NodeJS.ErrnoException | null, count: number): void {
+    if (error?.code === 'EAGAIN') {
+      this.start()
+      return
+    }
+    let outcome: { readonly value: T } | undefined
+    try {
+      if (error) throw error
+      outcome = this.moved(count)
+    } catch (failure) {
+      this.#end(() => {
+        throw failure
+      })
+      return
+    }
+    if (outcome === undefined) this.#go()
+    else this.#end(() => outcome.value)
   }
 
   #end(outcome: () => T): void {
     if (!this.#poll) return
     this.#poll.close()
     this.#poll = undefined
-    closeFd(this.fd)
-    this.#finish?.(outcome)
+    if (this.#calling) stuck++
+    else closeForeignFd(this.fd)
+    this.#settle?.(outcome)
   }
 }
 
@@ -80,56 +124,57 @@ export class StateSender extends Transfer<void> {
   #state: Uint8Array = new Uint8Array(0)
   #sent = 0
 
-  send(state: Uint8Array): void {
-    this.#state = state
-    this.start({ writable: true })
+  constructor(fd: number) {
+    super(fd, { writable: true })
   }
 
-  protected step(): void {
-    while (this.#sent < this.#state.byteLength) {
-      const part = this.#state.subarray(this.#sent, this.#sent + CHUNK_SIZE)
-      this.chunk.bytes.set(part)
-      // SAFETY: reads at most CHUNK_SIZE bytes of `chunk`, which this object keeps.
-      const count = libc.write(this.fd, this.chunk.address, part.byteLength)
-      if (count < 0) {
-        const errno = lastErrno()
-        if (errno === 'EAGAIN') return
-        if (errno === 'EINTR') continue
-        throw systemCallError('write', errno, 'of the device state')
-      }
-      this.#sent += count
-    }
-    this.succeed()
+  send(state: Uint8Array): void {
+    this.#state = state
+    this.start()
+  }
+
+  protected call(done: (error: NodeJS.ErrnoException | null, count: number) => void): void {
+    write(
+      this.fd,
+      this.#state,
+      this.#sent,
+      Math.min(CHUNK_SIZE, this.#state.byteLength - this.#sent),
+      null,
+      done,
+    )
+  }
+
+  protected moved(count: number): { readonly value: undefined } | undefined {
+    this.#sent += count
+    return this.#sent < this.#state.byteLength ? undefined : { value: undefined }
   }
 }
 
 /** Reads to the end of the stream. */
 export class StateReceiver extends Transfer<Uint8Array> {
+  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_SIZE)
   readonly #parts: Uint8Array[] = []
   #size = 0
 
   constructor(fd: number) {
-    super(fd)
-    this.start({ readable: true })
+    super(fd, { readable: true })
+    this.start()
   }
 
-  protected step(): void {
-    for (;;) {
-      // SAFETY: writes at most CHUNK_SIZE bytes to `chunk`, which this object keeps.
-      const count = libc.read(this.fd, this.chunk.address, CHUNK_SIZE)
-      if (count === 0) {
-        this.succeed(Buffer.concat(this.#parts))
-        return
-      }
-      if (count < 0) {
-        const errno = lastErrno()
-        if (errno === 'EAGAIN') return
-        if (errno === 'EINTR') continue
-        throw systemCallError('read', errno, 'of the device state')
-      }
-      this.#size += count
-      if (this.#size > MAX_STATE_SIZE) throw new VhostUserError('BAD_PAYLOAD', 'the device state is too long')
-      this.#parts.push(Uint8Array.prototype.slice.call(this.chunk.bytes, 0, count))
-    }
+  /** Bytes so far. */
+  get size(): number {
+    return this.#size
+  }
+
+  protected call(done: (error: NodeJS.ErrnoException | null, count: number) => void): void {
+    read(this.fd, this.#chunk, 0, CHUNK_SIZE, null, done)
+  }
+
+  protected moved(count: number): { readonly value: Uint8Array } | undefined {
+    if (count === 0) return { value: Buffer.concat(this.#parts) }
+    this.#size += count
+    if (this.#size > MAX_STATE_SIZE) throw new VhostUserError('BAD_PAYLOAD', 'the device state is too long')
+    this.#parts.push(Uint8Array.prototype.slice.call(this.#chunk, 0, count))
+    return undefined
   }
 }

@@ -5,8 +5,9 @@
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import type { InflightRegion } from './inflight-region.ts'
-import { drainEventFd, prepareToSignal, requireKick, signalEventFd } from './sys/eventfd.ts'
+import { drainEventFd, requireEventFd, signalEventFd } from './sys/eventfd.ts'
 import { FdPoll } from './sys/fd-poll.ts'
+import { closeForeignFd } from './sys/foreign-fd.ts'
 import { closeFd } from './sys/libc.ts'
 import type { FdNames, InheritedFds, SavedRing } from './takeover/saved-session.ts'
 
@@ -105,7 +106,7 @@ export class Vring {
 
   /** Takes the kick descriptor over and starts the ring; without one the ring is looked at from time to time. */
   setKick(fd: number | undefined): void {
-    accept(fd, requireKick)
+    accept(fd)
     this.#stopListening()
     this.#kickFd = replaceFd(this.#kickFd, fd)
     this.#started = true
@@ -115,8 +116,7 @@ export class Vring {
 
   /** Takes the call descriptor over; without one the driver polls. */
   setCall(fd: number | undefined): void {
-    // A write that waits would stop the whole process.
-    accept(fd, prepareToSignal)
+    accept(fd)
     this.#callFd = replaceFd(this.#callFd, fd)
     // A notification may have gone to the old descriptor unseen; one too many does no harm.
     this.#notify()
@@ -124,7 +124,7 @@ export class Vring {
 
   /** Takes the err descriptor over. */
   setErr(fd: number | undefined): void {
-    accept(fd, prepareToSignal)
+    accept(fd)
     this.#errFd = replaceFd(this.#errFd, fd)
   }
 
@@ -241,15 +241,14 @@ export class Vring {
     if (running && (size === 0 || !addresses)) throw this.#bad('it ran without a size or addresses')
     this.#started = started
     this.#enabled = enabled
-    // The front-end, which has the same open files, may have changed them since.
-    const take = (name: string | undefined, check: (fd: number) => void) => {
+    const take = (name: string | undefined) => {
       const fd = name === undefined ? undefined : fds.take(name)
-      accept(fd, check)
+      accept(fd)
       return fd ?? NO_FD
     }
-    this.#kickFd = take(kick, requireKick)
-    this.#callFd = take(call, prepareToSignal)
-    this.#errFd = take(err, prepareToSignal)
+    this.#kickFd = take(kick)
+    this.#callFd = take(call)
+    this.#errFd = take(err)
     if (!running) return
     const earlier = this.#start(undefined)
     if (started && enabled) this.#resume()
@@ -383,12 +382,12 @@ export class Vring {
 }
 
 /** Checks a descriptor that was given to this ring; it is closed if it fails. */
-function accept(fd: number | undefined, check: (fd: number) => void): void {
+function accept(fd: number | undefined): void {
   if (fd === undefined) return
   try {
-    check(fd)
+    requireEventFd(fd)
   } catch (error) {
-    closeFd(fd)
+    closeForeignFd(fd)
     throw error
   }
 }

@@ -22,11 +22,11 @@ test('a socket that nobody listens on any more is replaced', async () => {
 
 test('a socket that somebody listens on is refused and left alone', async () => {
   const { path, connect } = serve()
-  const before = openDescriptors()
+  const before = await openDescriptors()
   expect(() => serve({ path })).toThrow(
     expect.objectContaining({ name: 'VhostUserError', code: 'SOCKET_IN_USE' }),
   )
-  expect(openDescriptors()).toBe(before)
+  expect(await openDescriptors()).toBe(before)
   expect(await connect().request('GET_FEATURES')).toBe(0x1_7000_0000n)
 })
 
@@ -127,7 +127,7 @@ test('closing lets the device finish what it has taken', async () => {
 })
 
 test('closing during a request waits for it and leaves nothing open', async () => {
-  const before = openDescriptors()
+  const before = await openDescriptors()
   const { device, server, connect } = serve()
   const session = connect()
   await session.handshake()
@@ -146,7 +146,7 @@ test('closing during a request waits for it and leaves nothing open', async () =
   expect(device.log.filter(line => line.startsWith('stop'))).toEqual(['stop 1'])
   session.close()
   // The memory file of the test is the one descriptor left.
-  expect(openDescriptors()).toBe(before + 1)
+  expect(await openDescriptors()).toBe(before + 1)
 })
 
 test('closing during a reset does not reset the device a second time before the first is done', async () => {

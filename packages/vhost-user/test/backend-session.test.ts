@@ -50,7 +50,7 @@ test('a front-end negotiates, announces memory, runs a ring and stops it', async
 test('everything of a session is released when the front-end vanishes', async () => {
   const backend = serve()
   const memory = guestMemory()
-  const before = { fds: openDescriptors(), maps: guestMappings() }
+  const before = { fds: await openDescriptors(), maps: guestMappings() }
   for (let i = 0; i < 3; i++) {
     const session = backend.connect()
     await session.handshake()
@@ -61,7 +61,7 @@ test('everything of a session is released when the front-end vanishes', async ()
     await until(() => backend.disconnects.length === i + 1)
   }
   expect(backend.disconnects).toEqual([undefined, undefined, undefined])
-  expect({ fds: openDescriptors(), maps: guestMappings() }).toEqual(before)
+  expect({ fds: await openDescriptors(), maps: guestMappings() }).toEqual(before)
 })
 
 test('GET_VRING_BASE waits for the device, and later requests wait for it', async () => {

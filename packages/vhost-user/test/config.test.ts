@@ -1,10 +1,11 @@
 // The configuration space, and the channel on which the device says that it has changed.
 
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { expect, onTestFinished, test } from 'vitest'
 import { Connection } from '../src/connection.ts'
 import type { FrontendChannel } from '../src/device.ts'
 import { Header } from '../src/payloads.ts'
+import { createEventFd } from '../src/sys/eventfd.ts'
 import { closeFd, NativeBuffer } from '../src/sys/libc.ts'
 import { createSocketPair } from '../src/sys/unix-socket.ts'
 import { guestMemory, openDescriptors, RING, serve, until } from './peers.ts'
@@ -103,7 +104,7 @@ test('the front-end hears of a change while rings run, and its answer reaches th
 })
 
 test('the channel outlives a new owner, and ends with the connection', async () => {
-  const before = openDescriptors()
+  const before = await openDescriptors()
   const { session, device, disconnects } = await configurable()
   await session.openChannel({})
   const { channel } = device
@@ -120,7 +121,7 @@ test('the channel outlives a new owner, and ends with the connection', async () 
   expect(device.channel).toBeUndefined()
   await expect(last?.configChanged()).rejects.toMatchObject({ code: 'CLOSED' })
   // The listening socket, and the memory file of guestMemory.
-  expect(openDescriptors()).toBe(before + 2)
+  expect(await openDescriptors()).toBe(before + 2)
 })
 
 test('a front-end that answers what was not asked loses the channel, not the session', async () => {
@@ -144,13 +145,13 @@ test('a front-end that answers what was not asked loses the channel, not the ses
 
 test('a channel of another kind is refused each time, and nothing of it is left', async () => {
   const { session, errors } = await configurable()
-  const file = openSync('/dev/null', 'r+')
+  const file = createEventFd()
   onTestFinished(() => closeSync(file))
-  const before = openDescriptors()
+  const before = await openDescriptors()
   for (let i = 0; i < 3; i++) {
     const asked = session.request('SET_BACKEND_REQ_FD', undefined, [file])
     await expect(asked).rejects.toMatchObject({ code: 'REFUSED' })
   }
   expect(errors.map(({ code }) => code)).toEqual(Array(3).fill('BAD_DESCRIPTORS'))
-  expect(openDescriptors()).toBe(before)
+  expect(await openDescriptors()).toBe(before)
 })

@@ -102,9 +102,9 @@ test.each(PIECES)('a session whose %s is of another kind', { timeout: 60_000 }, 
     await second.server.close()
     made.release()
     next.close()
-    before ??= openDescriptors()
+    before ??= await openDescriptors()
   }
-  expect(openDescriptors()).toBe(before)
+  expect(await openDescriptors()).toBe(before)
 })
 
 test('a session whose front-end has left and whose memory file has become shorter meanwhile', async () => {
@@ -213,7 +213,7 @@ test('a connection that was stored and not yet read is served as if it had just 
   const { path, store, session } = await scene()
   session.close()
   await until(() => store.names.length === 0)
-  const before = openDescriptors()
+  const before = await openDescriptors()
   const [mine, theirs] = createSocketPair()
   const recordFd = SessionRecord.create()
   new SessionRecord(recordFd).unmap()
@@ -230,7 +230,7 @@ test('a connection that was stored and not yet read is served as if it had just 
   other.close()
   await until(() => next.names.length === 0)
   await second.server.close()
-  expect(openDescriptors()).toBe(before)
+  expect(await openDescriptors()).toBe(before)
 })
 
 test('what is left of a session that was over is nothing to tell of', async () => {

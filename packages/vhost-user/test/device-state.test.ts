@@ -88,10 +88,10 @@ test('transfers that cannot be are refused: while a ring runs, in another phase,
   expect(await send(0, 1, pipe.writeEnd)).toBe(0x101n)
   expect(await send(2, 0, createEventFd())).toBe(0x101n)
   const memory = guestMemory()
-  const before = openDescriptors()
+  const before = await openDescriptors()
   await session.request('SET_DEVICE_STATE_FD', { direction: 0, phase: 0 }, [memory.fd])
   expect(await session.request('CHECK_DEVICE_STATE')).toBe(1n)
-  expect(openDescriptors()).toBe(before)
+  expect(await openDescriptors()).toBe(before)
   await session.addMemory(memory)
   await session.startRing(RING)
   expect(await send(0, 0, createEventFd())).toBe(0x101n)
@@ -99,7 +99,7 @@ test('transfers that cannot be are refused: while a ring runs, in another phase,
 })
 
 test('a front-end that leaves, or another transfer, ends the one on its way without a trace', async () => {
-  const before = openDescriptors()
+  const before = await openDescriptors()
   const { session, device, disconnects, errors } = await movable()
   let saved: (state: Uint8Array) => void = () => {}
   device.onSave = () => new Promise(resolve => (saved = resolve))
@@ -115,5 +115,5 @@ test('a front-end that leaves, or another transfer, ends the one on its way with
   await new Promise(resolve => setTimeout(resolve, 2))
   expect(errors).toEqual([])
   // The listening socket and the two read ends of this side.
-  expect(openDescriptors()).toBe(before + 3)
+  expect(await openDescriptors()).toBe(before + 3)
 })

@@ -70,7 +70,7 @@ test('a ring that starts while a migration is on is logged from its first byte',
 })
 
 test('a reset and the end of a session switch logging off and let go of the log', async () => {
-  const before = { maps: logMappings(), fds: openDescriptors() }
+  const before = { maps: logMappings(), fds: await openDescriptors() }
   const { session, device, newLog, disconnects } = await logging()
   const log = newLog()
   await session.startLogging(log)
@@ -85,7 +85,7 @@ test('a reset and the end of a session switch logging off and let go of the log'
   await until(() => disconnects.length === 1)
   expect(logMappings()).toBe(before.maps + 1)
   // The listening socket, the memory file and the log of this side.
-  expect(openDescriptors()).toBe(before.fds + 3)
+  expect(await openDescriptors()).toBe(before.fds + 3)
 })
 
 test('who waits for marks is told through the log descriptor', async () => {

@@ -129,10 +129,10 @@ describe('descriptors that do not belong to the message are refused and closed',
     const session = backend.connect()
     await session.request('GET_FEATURES')
     const given = fds()
-    const before = openDescriptors()
+    const before = await openDescriptors()
     session.sendMessage(request, NEED_REPLY, payload, given)
     await expectRefused(backend, session, code)
-    expect(openDescriptors()).toBe(before)
+    expect(await openDescriptors()).toBe(before)
     expect(guestMappings()).toBe(0)
   })
 
@@ -192,22 +192,22 @@ describe('a front-end that vanishes leaves nothing behind', () => {
     await session.request('GET_FEATURES')
     session.close()
     await until(() => backend.disconnects.length === 1)
-    const before = openDescriptors()
+    const before = await openDescriptors()
 
     const second = backend.connect()
     await until(() => backend.server.connected)
     await step(second)
-    const kept = openDescriptors()
+    const kept = await openDescriptors()
     second.close()
     await until(() => backend.disconnects.length === 2)
     // What the test itself still holds: its memory file and eventfds, closed when it ends.
-    expect(openDescriptors()).toBeLessThan(kept)
+    expect(await openDescriptors()).toBeLessThan(kept)
     expect(backend.device.regions).toEqual([])
     const third = backend.connect()
     expect(await third.request('GET_FEATURES')).toBe(0x1_7000_0000n)
     third.close()
     await until(() => backend.disconnects.length === 3)
-    expect(openDescriptors() - before).toBeLessThanOrEqual(2)
+    expect((await openDescriptors()) - before).toBeLessThanOrEqual(2)
   })
 })
 
@@ -272,7 +272,7 @@ test('any bytes at all leave the back-end serving', async () => {
     .tuple(fc.uint8Array({ minLength: 1, maxLength: 64 }), fds)
     .map(([bytes, sent]) => ({ bytes, sent }))
   let served = 0
-  const before = openDescriptors()
+  const before = await openDescriptors()
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.oneof({ weight: 9, arbitrary: message }, noise), { maxLength: 20 }),
@@ -284,7 +284,7 @@ test('any bytes at all leave the back-end serving', async () => {
         session.close()
         served++
         await until(() => backend.disconnects.length === served)
-        expect(openDescriptors()).toBe(before)
+        expect(await openDescriptors()).toBe(before)
         expect(guestMappings()).toBe(0)
       },
     ),

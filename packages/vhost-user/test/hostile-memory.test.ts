@@ -176,10 +176,10 @@ describe('rings that cannot be are refused', () => {
     const session = backend.connect()
     await session.handshake()
     const fd = eventFd()
-    const before = openDescriptors()
+    const before = await openDescriptors()
     session.sendMessage(12, NEED_REPLY, longs(200), [fd])
     await expectRefused(backend, session, 'BAD_RING')
-    expect(openDescriptors()).toBe(before)
+    expect(await openDescriptors()).toBe(before)
   })
 
   test('asking for the base of a ring that does not exist ends the session: it has no other answer', async () => {

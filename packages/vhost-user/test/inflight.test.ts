@@ -78,7 +78,7 @@ test('a reset by the driver forgets what was in flight', async () => {
 })
 
 test('the region goes when another comes and when the session ends, with its descriptors', async () => {
-  const before = { maps: recordMappings(), fds: openDescriptors() }
+  const before = { maps: recordMappings(), fds: await openDescriptors() }
   const { session, disconnects } = await connected()
   await session.useInflight(owned(await session.createInflight(2, 256)))
   await session.useInflight(owned(await session.createInflight(2, 512)))
@@ -87,7 +87,7 @@ test('the region goes when another comes and when the session ends, with its des
   await until(() => disconnects.length === 1)
   expect(recordMappings()).toBe(before.maps)
   // The listening socket, the memory file, and the two regions of this side.
-  expect(openDescriptors()).toBe(before.fds + 4)
+  expect(await openDescriptors()).toBe(before.fds + 4)
 })
 
 test('a region that cannot be is refused, and so is one that comes while a ring runs', async () => {

@@ -8,6 +8,7 @@ import { BackendServer, type BackendServerOptions } from '../src/backend-server.
 import type { VhostUserError } from '../src/errors.ts'
 import { FrontendMemory } from '../src/frontend-memory.ts'
 import { FrontendSession } from '../src/frontend-session.ts'
+import { foreignFdsClosed } from '../src/sys/foreign-fd.ts'
 import { RecordingDevice } from './recording-device.ts'
 
 export const MIB = 2 ** 20
@@ -24,7 +25,8 @@ export async function until(condition: () => boolean): Promise<void> {
 }
 
 /** Everything that this process has open, as /proc shows it. */
-export function openDescriptors(): number {
+export async function openDescriptors(): Promise<number> {
+  await foreignFdsClosed()
   return readdirSync('/proc/self/fd').length
 }
 

@@ -139,13 +139,13 @@ test('no descriptor is left behind', async () => {
   const { manager, socket } = sides()
   const fd = memory()
   await manager.remove([])
-  const before = openDescriptors()
+  const before = await openDescriptors()
   for (let i = 0; i < 20; i++) {
     await manager.put(new Map([[`${i}`, fd]]))
     await manager.remove([`${i}`])
   }
   socket.drop()
-  expect(openDescriptors()).toBe(before)
+  expect(await openDescriptors()).toBe(before)
 })
 
 test('a process that no manager has started has none', () => {

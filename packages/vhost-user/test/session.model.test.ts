@@ -113,7 +113,7 @@ const memoryOf = new WeakMap<FrontendSession, ReturnType<typeof guestMemory>>()
 test('the device runs exactly the rings that the requests so far say', async () => {
   const backend = serve()
   const memory = guestMemory()
-  const before = { fds: openDescriptors(), maps: guestMappings() }
+  const before = { fds: await openDescriptors(), maps: guestMappings() }
   let served = 0
   await fc.assert(
     fc.asyncProperty(fc.array(fc.oneof(...steps), { minLength: 5, maxLength: 40 }), async chosen => {
@@ -136,7 +136,7 @@ test('the device runs exactly the rings that the requests so far say', async () 
       session.close()
       served++
       await until(() => backend.disconnects.length === served)
-      expect({ fds: openDescriptors(), maps: guestMappings() }).toEqual(before)
+      expect({ fds: await openDescriptors(), maps: guestMappings() }).toEqual(before)
     }),
     { numRuns: 60 },
   )

@@ -134,7 +134,7 @@ describe('the next server', () => {
   })
 
   test('finds a front-end that has left meanwhile gone, and holds nothing of it', async () => {
-    const before = { fds: openDescriptors(), mappings: guestMappings() }
+    const before = { fds: await openDescriptors(), mappings: guestMappings() }
     const { path, store, first, session } = await scene()
     const memory = guestMemory()
     await session.addMemory(memory)
@@ -148,7 +148,7 @@ describe('the next server', () => {
     expect(second.disconnects).toEqual([undefined])
     expect(next.names).toEqual([])
     await second.server.close()
-    expect({ fds: openDescriptors(), mappings: guestMappings() }).toEqual(before)
+    expect({ fds: await openDescriptors(), mappings: guestMappings() }).toEqual(before)
   })
 })
 

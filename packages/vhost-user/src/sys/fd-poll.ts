@@ -103,7 +103,7 @@ const EPOLL_CTL_ADD = 1
 const noEvents = new NativeBuffer(16)
 
 /** Asks a throw-away epoll instance whether it takes the descriptor. Throws BAD_DESCRIPTORS if it does not. */
-export function requirePollable(fd: number): void {
+function requirePollable(fd: number): void {
   // SAFETY: no memory is passed; the descriptor is closed below.
   const epoll = checked('epoll_create1', libc.epollCreate1(EPOLL_CLOEXEC))
   // SAFETY: reads one epoll_event from `noEvents`, which lives as long as this module.

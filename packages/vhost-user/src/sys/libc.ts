@@ -57,6 +57,7 @@ export const libc = {
   lseek: declare<[number, number, number], number>('int64_t lseek(int, int64_t, int)'),
   pipe2: declare<[Address, number], number>('int pipe2(void *, int)'),
   close: declare<[number], number>('int close(int)'),
+  exit: declare<[number], void>('void _exit(int)'),
   fcntl: declare<[number, number, number], number>('int fcntl(int, int, int)'),
   poll: declare<[Address, number, number], number>('int poll(void *, unsigned long, int)'),
   epollCreate1: declare<[number], number>('int epoll_create1(int)'),
@@ -70,7 +71,27 @@ export const libc = {
   munmap: declare<[Address, number], number>('int munmap(void *, size_t)'),
   mprotect: declare<[Address, number, number], number>('int mprotect(void *, size_t, int)'),
   sigaction: declare<[number, Address, null], number>('int sigaction(int, void *, void *)'),
+  // By number, because not every C library has a function for these.
+  ioSetup: declare<[number, number, Address], number>('int64_t syscall(int64_t, int64_t, void *)'),
+  ioSubmit: declare<[number, bigint, number, Address], number>(
+    'int64_t syscall(int64_t, uint64_t, int64_t, void *)',
+  ),
+  ioGetevents: declare<[number, bigint, number, number, Address, null], number>(
+    'int64_t syscall(int64_t, uint64_t, int64_t, int64_t, void *, void *)',
+  ),
+  preadv2: declare<[number, number, Address, number, number, number, number], number>(
+    'int64_t syscall(int64_t, int64_t, void *, int64_t, int64_t, int64_t, int64_t)',
+  ),
   clearCache: declareIfThere<[Address, Address], void>('void __clear_cache(void *, void *)'),
+} as const
+
+const isX64 = process.arch === 'x64'
+/** asm/unistd_64.h; the others share asm-generic/unistd.h. */
+export const SYS = {
+  io_setup: isX64 ? 206 : 0,
+  io_submit: isX64 ? 209 : 2,
+  io_getevents: isX64 ? 208 : 4,
+  preadv2: isX64 ? 327 : 286,
 } as const
 
 /** What mmap returns when it fails. */

@@ -10,6 +10,7 @@ const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const SO_ACCEPTCONN = 30
+const SO_DOMAIN = 39
 const SUN_PATH_SIZE = 108
 const MSG_PEEK = 0x2
 const MSG_DONTWAIT = 0x40
@@ -236,6 +237,16 @@ export function adoptListener(fd: number): void {
     throw new VhostUserError('NOT_A_SOCKET', `descriptor ${fd} is not a listening socket`)
   }
   setCloseOnExec(fd)
+}
+
+/** Throws BAD_DESCRIPTORS if a descriptor from a peer is no Unix socket: another may linger when it is closed. */
+export function requireUnixSocket(fd: number): void {
+  const option = new NativeBuffer(8)
+  option.view.setUint32(4, 4, true)
+  // SAFETY: the kernel writes an int at 0 and its length at 4 of `option`, which is reachable here.
+  const result = libc.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, option.address, option.address + 4n)
+  if (result < 0 || option.view.getInt32(0, true) !== AF_UNIX)
+    throw new VhostUserError('BAD_DESCRIPTORS', 'the descriptor of a channel is no Unix socket')
 }
 
 /** Whether the peer has closed its side already, even if data is left to read. */

@@ -11,6 +11,7 @@ import { type AnyRequestRow, FRONTEND_REQUESTS, frontendRequestName, MAX_PAYLOAD
 import { Header } from '../payloads.ts'
 import { ReceivedFds } from '../received-fds.ts'
 import { FdPoll } from '../sys/fd-poll.ts'
+import { closeForeignFd, requireKnown } from '../sys/foreign-fd.ts'
 import { closeFd, duplicateFd, NativeBuffer } from '../sys/libc.ts'
 import {
   limitUnread,
@@ -203,8 +204,9 @@ export class KeptConnection {
     setPeekPosition(this.#fd, 0)
     try {
       peek(this.#fd, this.#message, 0, 1, fds)
+      for (const fd of fds) requireKnown(fd)
     } catch (error) {
-      for (const fd of fds) closeFd(fd)
+      for (const fd of fds) closeForeignFd(fd)
       throw error
     }
     return fds
