@@ -126,6 +126,10 @@ export class BackendState {
     this.#log.clear()
   }
 
+  cancelTransfers(): void {
+    this.#state.cancel()
+  }
+
   isNegotiated(gate: Gate): boolean {
     return gate === 'PROTOCOL_FEATURES'
       ? (this.#features & VHOST_USER_F_PROTOCOL_FEATURES) !== 0n

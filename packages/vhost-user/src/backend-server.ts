@@ -6,6 +6,7 @@ import { BackendSession, type BackendSessionOptions } from './backend-session.ts
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import { FdPoll } from './sys/fd-poll.ts'
+import { areTooManyLeaving, closeInThread, foreignFdsClosed } from './sys/foreign-fd.ts'
 import { closeFd } from './sys/libc.ts'
 import {
   acceptConnection,
@@ -119,7 +120,7 @@ export class BackendServer {
     clearTimeout(this.#retry)
     closeFd(this.#listener)
     this.#removeFile()
-    if (this.#waiting !== undefined) closeFd(this.#waiting)
+    if (this.#waiting !== undefined) closeInThread(this.#waiting)
     this.#waiting = undefined
   }
 
@@ -132,6 +133,11 @@ export class BackendServer {
   }
 
   #accept(): void {
+    if (areTooManyLeaving()) {
+      this.#poll.pause()
+      void foreignFdsClosed().then(() => this.#listen())
+      return
+    }
     const fd = acceptConnection(this.#listener)
     if (fd === undefined) return
     if (!this.#session) {
@@ -139,18 +145,24 @@ export class BackendServer {
     } else if (this.#session.peerClosed) {
       this.#waiting = fd
       this.#poll.pause()
+      this.#session.hangUp()
     } else {
-      closeFd(fd)
+      closeInThread(fd)
       this.#options.onError(
         new VhostUserError('BUSY', 'a second front-end was refused: one is connected already'),
       )
     }
   }
 
+  /** Goes on with accepting, unless somebody waits whose turn is first. */
+  #listen(): void {
+    if (this.#waiting === undefined) this.#poll.watch({ readable: true })
+  }
+
   /** Out of descriptors or memory: trying again at once would only burn the processor. */
   #acceptFailed(cause: unknown): void {
     this.#poll.pause()
-    this.#retry = setTimeout(() => this.#poll.watch({ readable: true }), ACCEPT_RETRY_DELAY)
+    this.#retry = setTimeout(() => this.#listen(), ACCEPT_RETRY_DELAY)
     this.#options.onError(
       cause instanceof VhostUserError
         ? cause
@@ -163,7 +175,7 @@ export class BackendServer {
       const keeper = this.#keeping && SessionKeeper.create(this.#keeping)
       this.#session = this.#begin({ fd, keeper })
     } catch (error) {
-      closeFd(fd)
+      closeInThread(fd)
       throw error
     }
     this.#options.onConnect?.()
@@ -197,7 +209,7 @@ export class BackendServer {
 
   /** Nothing of it has begun. */
   #abandon({ keeper, fd }: Takeover): void {
-    closeFd(fd)
+    closeInThread(fd)
     // Never rejects.
     void keeper.forget()
     keeper.leave()
@@ -222,7 +234,7 @@ export class BackendServer {
     if (this.#waiting === undefined) return
     const fd = this.#waiting
     this.#waiting = undefined
-    this.#poll.watch({ readable: true })
+    this.#listen()
     try {
       this.#serve(fd)
     } catch (error) {

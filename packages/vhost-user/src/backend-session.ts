@@ -85,6 +85,11 @@ export class BackendSession {
     return this.#teardown !== undefined || this.#connection.peerClosed
   }
 
+  /** The front-end is gone: nothing goes on waiting for it. */
+  hangUp(): void {
+    this.#state.cancelTransfers()
+  }
+
   /** Lets the device finish what it has taken, then ends the session. Resolves when everything is released. */
   close(): Promise<void> {
     this.#teardown ??= this.#drain().then(error => this.#tearDown(error))
@@ -111,6 +116,8 @@ export class BackendSession {
   }
 
   async #drain(): Promise<unknown> {
+    // Whoever asks for the outcome of a transfer waits for the peer.
+    this.#state.cancelTransfers()
     // A message half done must not go on while what it works on is taken down.
     await this.#connection.suspend()
     try {

@@ -8,7 +8,7 @@ import { flagsFault, MAX_PAYLOAD_SIZE } from './messages.ts'
 import { Header } from './payloads.ts'
 import { ReceivedFds } from './received-fds.ts'
 import { FdPoll } from './sys/fd-poll.ts'
-import { closeForeignFd, requireKnown } from './sys/foreign-fd.ts'
+import { closeForeignFd, closeInThread, requireKnown } from './sys/foreign-fd.ts'
 import { closeFd, duplicateFd, NativeBuffer } from './sys/libc.ts'
 import { shutdownSocket } from './sys/stream-position.ts'
 import { MAX_RECEIVED_FDS, peerHasClosed, receive, send } from './sys/unix-socket.ts'
@@ -137,9 +137,8 @@ export class Connection {
     if (this.#closed) return
     this.#closed = true
     this.#poll.close()
-    // Descriptors may lie in it that nobody has looked at.
     shutdownSocket(this.#fd)
-    closeForeignFd(this.#fd)
+    closeInThread(this.#fd)
     for (const fd of this.#fds.splice(0)) closeForeignFd(fd)
     for (const { fds } of this.#outgoing.splice(0)) for (const fd of fds) closeFd(fd)
   }

@@ -9,7 +9,7 @@ import { requireEventFd, signalEventFd } from './sys/eventfd.ts'
 import { closeForeignFd } from './sys/foreign-fd.ts'
 import { closeFd } from './sys/libc.ts'
 import { MAX_PIECE_SIZE, Mapping } from './sys/mapping.ts'
-import { sealAgainstShrinking } from './sys/memfd.ts'
+import { sealUnlessGuarded } from './sys/memfd.ts'
 import type { FdNames, InheritedFds, SavedLog, SavedMemory } from './takeover/saved-session.ts'
 
 const NO_FD = -1
@@ -35,7 +35,7 @@ export class DirtyLogging {
   /** SET_LOG_BASE: from now on this log, instead of another. The descriptor is lent. */
   replace({ mmapSize, mmapOffset }: Infer<typeof Log>, fd: number): void {
     if (mmapSize > MAX_PIECE_SIZE) throw new VhostUserError('BAD_MEMORY', `a dirty log of ${mmapSize} bytes`)
-    sealAgainstShrinking(fd)
+    sealUnlessGuarded(fd)
     const mapping = new Mapping({ fd, offset: mmapOffset, size: mmapSize })
     const old = this.#mapping
     this.#mapping = mapping

@@ -5,7 +5,7 @@ import type { Infer } from '@ovfs/cstruct'
 import { VhostUserError } from './errors.ts'
 import type { Inflight } from './payloads.ts'
 import { MAX_PIECE_SIZE, Mapping } from './sys/mapping.ts'
-import { createMemFd, sealAgainstShrinking } from './sys/memfd.ts'
+import { createMemFd, sealUnlessGuarded } from './sys/memfd.ts'
 
 const MAX_RING_SIZE = 32768
 
@@ -49,7 +49,7 @@ export class InflightRegion {
     this.#numQueues = numQueues
     this.#queueSize = queueSize
     this.#inflightBytes = inflightBytes
-    sealAgainstShrinking(fd)
+    sealUnlessGuarded(fd)
     this.#mapping = new Mapping({ fd, offset: mmapOffset, size: mmapSize })
   }
 

@@ -7,7 +7,7 @@ import type { MappedRegion, VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import type { MemoryRegion } from './payloads.ts'
 import { Mapping } from './sys/mapping.ts'
-import { sealAgainstShrinking } from './sys/memfd.ts'
+import { sealUnlessGuarded } from './sys/memfd.ts'
 import type { FdName, FdNames, InheritedFds, SavedRegion } from './takeover/saved-session.ts'
 
 /** Answer to GET_MAX_MEM_SLOTS: what the kernel's own vhost back-ends allow too. */
@@ -147,8 +147,8 @@ export class MemoryRegions {
   }
 
   #map({ guestAddress, userAddress, size, mmapOffset }: RegionDescription, fd: number): Entry {
-    // Before the file's size is looked at, so that what is seen then stays true.
-    sealAgainstShrinking(fd)
+    // Before the file's size is looked at, so that what is seen then stays true where it can.
+    sealUnlessGuarded(fd)
     const file = fstatSync(fd, { bigint: true })
     const lost = () => {
       const message = `the memory file behind guest address 0x${guestAddress.toString(16)} has become shorter`

@@ -7,15 +7,16 @@
 import { read, write } from 'node:fs'
 import { VhostUserError } from './errors.ts'
 import { FdPoll, type PollInterest } from './sys/fd-poll.ts'
-import { closeForeignFd } from './sys/foreign-fd.ts'
+import { closeForeignFd, isPipe, nameOf } from './sys/foreign-fd.ts'
 import { setNonBlocking } from './sys/libc.ts'
-import { waitingCall } from './sys/waiting-calls.ts'
+import { isUnixSocket } from './sys/unix-socket.ts'
+import { callInTurn } from './sys/waiting-calls.ts'
 
 const CHUNK_SIZE = 65536
 /** A state that is longer is refused: it would have to be kept in memory. */
 export const MAX_STATE_SIZE = 1 << 30
-/** Transfers that were given up, and whose last call has not come back, in the whole process: each holds a thread. */
-const MAX_STUCK = 2
+/** Transfers that were given up, and whose last call has not come back, in the whole process. */
+const MAX_STUCK = 1
 let stuck = 0
 
 /** One pipe end, owned. Settles when the transfer has ended; the descriptor is closed then, or once a call on it has come back. */
@@ -34,6 +35,8 @@ abstract class Transfer<T> {
     try {
       if (stuck >= MAX_STUCK)
         throw new VhostUserError('BAD_DESCRIPTORS', 'the pipes of earlier transfers do not answer')
+      if (!isPipe(fd) && !isUnixSocket(fd))
+        throw new VhostUserError('BAD_DESCRIPTORS', `no device state goes through ${nameOf(fd)}`)
       setNonBlocking(fd)
       this.#poll = new FdPoll(fd, interest, {
         ready: () => this.#go(),
@@ -78,15 +81,20 @@ abstract class Transfer<T> {
 
   #go(): void {
     this.#poll?.pause()
-    this.#calling = true
-    const returned = waitingCall()
-    this.call((error, count) => {
-      returned()
-      this.#calling = false
+    callInTurn(returned => {
       if (this.#poll === undefined) {
-        stuck--
-        closeForeignFd(this.fd)
-      } else this.#returned(error, count)
+        returned()
+        return
+      }
+      this.#calling = true
+      this.call((error, count) => {
+        returned()
+        this.#calling = false
+        if (this.#poll === undefined) {
+          stuck--
+          closeForeignFd(this.fd)
+        } else this.#returned(error, count)
+      })
     })
   }
 

@@ -117,3 +117,25 @@ test('a front-end that leaves, or another transfer, ends the one on its way with
   // The listening socket and the two read ends of this side.
   expect(await openDescriptors()).toBe(before + 3)
 })
+
+test('a front-end that asks for the outcome of a transfer without end, and leaves, is not waited for', async () => {
+  const { session, server, connect, disconnects } = await movable()
+  const { readEnd, writeEnd } = createPipe()
+  onTestFinished(() => closeFd(writeEnd))
+  await session.request('SET_DEVICE_STATE_FD', { direction: 1, phase: 0 }, [readEnd])
+  closeFd(readEnd)
+  session.request('CHECK_DEVICE_STATE').catch(() => undefined)
+  await new Promise(resolve => setTimeout(resolve, 2))
+  session.close()
+  const next = connect()
+  await next.handshake()
+  expect(disconnects).toHaveLength(1)
+
+  const second = createPipe()
+  onTestFinished(() => closeFd(second.writeEnd))
+  await next.request('SET_DEVICE_STATE_FD', { direction: 1, phase: 0 }, [second.readEnd])
+  closeFd(second.readEnd)
+  next.request('CHECK_DEVICE_STATE').catch(() => undefined)
+  await new Promise(resolve => setTimeout(resolve, 2))
+  await server.close()
+})

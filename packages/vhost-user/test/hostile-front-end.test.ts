@@ -1,6 +1,8 @@
 // What a front-end may do wrong: it is told so if it asked to be, else it is sent away; and nothing of it is left.
 
-import { closeSync, openSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { FrontendSession } from '../src/frontend-session.ts'
@@ -21,7 +23,16 @@ import {
   VERSION,
   words,
 } from './hostility.ts'
-import { guestMappings, guestMemory, MIB, openDescriptors, RING, serve, until } from './peers.ts'
+import {
+  guestMappings,
+  guestMemory,
+  MIB,
+  openDescriptors,
+  RING,
+  serve,
+  temporaryFolder,
+  until,
+} from './peers.ts'
 
 describe('a header that breaks the rules ends the session', () => {
   test.each([
@@ -141,6 +152,38 @@ describe('descriptors that do not belong to the message are refused and closed',
     const session = backend.connect()
     const fds = Array.from({ length: 12 }, eventFd)
     for (const byte of header(3, NEED_REPLY, 0)) session.sendBytes(Uint8Array.of(byte), fds)
+    await expectSentAway(backend, session, 'BAD_DESCRIPTORS')
+  })
+
+  test('as many as a message can carry', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.request('GET_FEATURES')
+    const fds = Array.from({ length: 253 }, eventFd)
+    const before = await openDescriptors()
+    session.sendMessage(3, NEED_REPLY, NOTHING, fds)
+    await expectSentAway(backend, session, 'BAD_DESCRIPTORS')
+    expect(await openDescriptors()).toBeLessThanOrEqual(before + 1)
+  })
+
+  // readlink tells no path of more than 4096 bytes.
+  test('one whose name is too long to be told', async () => {
+    const backend = serve()
+    const session = backend.connect()
+    await session.request('GET_FEATURES')
+    const folder = temporaryFolder()
+    // Node's own rm cannot.
+    onTestFinished(() => void spawnSync('rm', ['-rf', folder]))
+    let fd = openSync(folder, 'r')
+    for (let depth = 0; depth < 20; depth++) {
+      const next = join(`/proc/self/fd/${fd}`, 'x'.repeat(250))
+      mkdirSync(next)
+      const deeper = openSync(next, 'r')
+      closeSync(fd)
+      fd = deeper
+    }
+    onTestFinished(() => closeSync(fd))
+    session.sendMessage(5, NEED_REPLY, table({ size: MIB }), [fd])
     await expectSentAway(backend, session, 'BAD_DESCRIPTORS')
   })
 

@@ -19,30 +19,30 @@ async function stuckTransfer(): Promise<{ receiver: StateReceiver; writeEnd: num
   return { receiver, writeEnd }
 }
 
-test('a read that never comes back keeps nobody waiting, and only a few can be under way', async () => {
+test('a read that never comes back keeps nobody waiting, and only one can be left behind', async () => {
   const before = await openDescriptors()
-  const stuck = [await stuckTransfer(), await stuckTransfer()]
-  for (const { receiver } of stuck) {
-    receiver.cancel()
-    await expect(receiver.done).rejects.toMatchObject({ code: 'CLOSED' })
-  }
-  const third = createPipe()
-  expect(() => new StateReceiver(third.readEnd)).toThrow(expect.objectContaining({ code: 'BAD_DESCRIPTORS' }))
-  closeFd(third.writeEnd)
+  const { receiver, writeEnd: stuckEnd } = await stuckTransfer()
+  receiver.cancel()
+  await expect(receiver.done).rejects.toMatchObject({ code: 'CLOSED' })
+  const second = createPipe()
+  expect(() => new StateReceiver(second.readEnd)).toThrow(
+    expect.objectContaining({ code: 'BAD_DESCRIPTORS' }),
+  )
+  closeFd(second.writeEnd)
 
-  for (const { writeEnd } of stuck) closeFd(writeEnd)
-  let fourth: StateReceiver | undefined
+  closeFd(stuckEnd)
+  let third: StateReceiver | undefined
   await until(() => {
     const { readEnd, writeEnd } = createPipe()
     writeSync(writeEnd, 'whole')
     closeFd(writeEnd)
     try {
-      fourth = new StateReceiver(readEnd)
+      third = new StateReceiver(readEnd)
     } catch {
       return false
     }
     return true
   })
-  expect(String(Buffer.from(await fourth!.done))).toBe('whole')
+  expect(String(Buffer.from(await third!.done))).toBe('whole')
   expect(await openDescriptors()).toBe(before)
 })

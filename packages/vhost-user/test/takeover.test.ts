@@ -7,7 +7,7 @@ import { FLAG_REPLY, FLAG_VERSION, FRONTEND_REQUESTS } from '../src/messages.ts'
 import { Header, u64Payload } from '../src/payloads.ts'
 import { closeFd, NativeBuffer } from '../src/sys/libc.ts'
 import { sendFromFile, setPeekPosition, setSendPosition } from '../src/sys/stream-position.ts'
-import { discard, peek } from '../src/sys/unix-socket.ts'
+import { peek, receive } from '../src/sys/unix-socket.ts'
 import { InProcessFdStore } from '../src/takeover/in-process-store.ts'
 import { SessionRecord } from '../src/takeover/session-record.ts'
 import { live, scene, succeed } from './lives.ts'
@@ -254,8 +254,8 @@ describe('a server that dies with a message', () => {
           setSendPosition(recordFd, answerAt)
         },
         () => record.enforce(),
-        () => discard(socket, buffer, 6),
-        () => discard(socket, buffer, 6),
+        () => receive(socket, buffer, 0, 6, []),
+        () => receive(socket, buffer, 0, 6, []),
         () => sendFromFile(socket, recordFd, 10),
         () => sendFromFile(socket, recordFd, 10),
         () => record.finish(),

@@ -307,6 +307,18 @@ test('a kick that blocks and is gone before it is read keeps nobody waiting', as
   expect(rings.flatMap(({ errors }) => errors)).toEqual([])
 })
 
+test('a kick that was counted beyond its end is heard again', async () => {
+  const { device, kick } = startedRing()
+  const full = Buffer.alloc(8)
+  full.writeBigUInt64LE(2n ** 64n - 2n)
+  writeSync(kick, full)
+  // What the kernel signals itself goes one further, which poll(2) shows as an error.
+  signalEventFd(kick)
+  await until(() => device.kicks[1] === 2)
+  signalEventFd(kick)
+  await until(() => device.kicks[1] === 3)
+})
+
 test('a reset ring keeps its call descriptor, a closed one keeps nothing', async () => {
   const { ring, eventPair } = startedRing()
   const call = eventPair()

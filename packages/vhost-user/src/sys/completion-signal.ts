@@ -17,8 +17,10 @@ const IOCB_CMD_PREAD = 0
 const IOCB_FLAG_RESFD = 1
 
 export class CompletionSignal {
-  /** 0 if this kernel has no such thing, or forbids it. */
-  readonly #context: bigint
+  /** 0 if there is none. */
+  #context = 0n
+  /** This kernel has no such thing, or forbids it. */
+  #isImpossible = false
   readonly #iocb = new NativeBuffer(IOCB_SIZE)
   /** A list of one pointer, to the iocb. */
   readonly #list = new NativeBuffer(8)
@@ -26,33 +28,50 @@ export class CompletionSignal {
   #unfetched = 0
 
   constructor() {
-    const context = new NativeBuffer(8)
-    // SAFETY: writes 8 bytes to `context`, which is reachable here. The context lives as long as the process.
-    const failed = libc.ioSetup(SYS.io_setup, ROOM, context.address) < 0
-    this.#context = failed ? 0n : context.view.getBigUint64(0, true)
     const { view, address } = this.#iocb
     // A read of nothing, from the eventfd itself.
     view.setUint16(IOCB.opcode, IOCB_CMD_PREAD, true)
     view.setBigUint64(IOCB.buf, address, true)
     view.setUint32(IOCB.flags, IOCB_FLAG_RESFD, true)
     this.#list.view.setBigUint64(0, address, true)
+    this.#setUp()
+  }
+
+  /** Of the whole host only so many operations can be under way (fs.aio-max-nr): what others hold now may be free later. */
+  #setUp(): void {
+    const context = new NativeBuffer(8)
+    // SAFETY: writes 8 bytes to `context`, which is reachable here. The context lives as long as the process.
+    if (libc.ioSetup(SYS.io_setup, ROOM, context.address) === 0)
+      this.#context = context.view.getBigUint64(0, true)
+    else this.#isImpossible = lastErrno() !== 'EAGAIN'
   }
 
   /** False if nothing was signalled, because the kernel cannot do it in this way. Throws SYSTEM_CALL if `fd` is closed. */
   signal(fd: number): boolean {
-    if (this.#context === 0n) return false
+    if (this.#context === 0n) {
+      if (!this.#isImpossible) this.#setUp()
+      if (this.#context === 0n) return false
+    }
     if (this.#unfetched >= FETCH_AFTER) this.#fetch()
     this.#iocb.view.setUint32(IOCB.fildes, fd, true)
     this.#iocb.view.setUint32(IOCB.resfd, fd, true)
-    // SAFETY: reads `list` and reads and writes `iocb`, which this object keeps; a read of no bytes touches no buffer.
-    if (libc.ioSubmit(SYS.io_submit, this.#context, 1, this.#list.address) === 1) {
-      this.#unfetched++
-      return true
+    if (this.#submit()) return true
+    let errno = lastErrno()
+    if (errno === 'EAGAIN') {
+      this.#fetch()
+      if (this.#submit()) return true
+      errno = lastErrno()
     }
-    const errno = lastErrno()
     // EINVAL: the reading of eventfds in this way came with Linux 5.8.
     if (errno === 'EINVAL' || errno === 'EAGAIN' || errno === 'ENOMEM') return false
     throw systemCallError('io_submit', errno, 'to an event descriptor')
+  }
+
+  #submit(): boolean {
+    // SAFETY: reads `list` and reads and writes `iocb`, which this object keeps; a read of no bytes touches no buffer.
+    if (libc.ioSubmit(SYS.io_submit, this.#context, 1, this.#list.address) !== 1) return false
+    this.#unfetched++
+    return true
   }
 
   #fetch(): void {

@@ -15,6 +15,8 @@ const NO_POSITION = -1
 
 const one = new NativeBuffer(8)
 one.view.setBigUint64(0, 1n, true)
+const POLLOUT = 4
+const pollfd = new NativeBuffer(8)
 const sink = new NativeBuffer(8)
 /** struct iovec */
 const intoSink = new NativeBuffer(16)
@@ -33,18 +35,28 @@ export function requireEventFd(fd: number): void {
   setNonBlocking(fd)
 }
 
-let completion: CompletionSignal | undefined
+// Made before any peer can be there, which could use up what the host has of them.
+const completion = new CompletionSignal()
 
 /** Adds one to the count; a full counter stays full. Throws SYSTEM_CALL if the descriptor cannot be written. */
 export function signalEventFd(fd: number): void {
-  completion ??= new CompletionSignal()
-  if (completion.signal(fd)) return
+  if (completion.signal(fd) || !isWritable(fd)) return
   // SAFETY: reads 8 bytes of `one`, which lives as long as this module.
   while (libc.write(fd, one.address, 8) < 0) {
     const errno = lastErrno()
     if (errno === 'EAGAIN') return
     if (errno !== 'EINTR') throw systemCallError('write', errno, 'to an event descriptor')
   }
+}
+
+/** False if the counter is full: the reader has something to wake up for already. */
+function isWritable(fd: number): boolean {
+  const { view, address } = pollfd
+  view.setInt32(0, fd, true)
+  view.setUint32(4, POLLOUT, true)
+  // SAFETY: reads and writes one struct pollfd in `pollfd`, which lives as long as this module; it does not wait.
+  checked('poll', libc.poll(address, 1, 0))
+  return view.getInt16(6, true) !== 0
 }
 
 /** Set once the kernel has refused. */

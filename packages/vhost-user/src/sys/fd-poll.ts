@@ -24,12 +24,15 @@ interface KoffiEvents {
   readonly disconnect: boolean
 }
 
+const NOTHING: PollInterest = {}
+
 /** Polls in use by descriptor: keeps each reachable, and finds a second poll on one descriptor. */
 const polls = new Map<number, FdPoll>()
 
 export class FdPoll {
   readonly fd: number
   readonly #handlers: PollHandlers
+  #interest: PollInterest
   readonly #handle: ReturnType<typeof koffi.node.poll>
   // The declaration in koffi lacks the status, which is what it passes first.
   readonly #callback: (events: KoffiEvents) => void
@@ -43,6 +46,7 @@ export class FdPoll {
     requirePollable(fd)
     this.fd = fd
     this.#handlers = handlers
+    this.#interest = interest
     const callback = (status: number, events: KoffiEvents) => this.#dispatch(status, events)
     this.#callback = callback as unknown as (events: KoffiEvents) => void
     // SAFETY: the descriptor is pollable and open; the owner closes it only after close().
@@ -53,12 +57,14 @@ export class FdPoll {
   /** Waits for something else from now on; may be called at any time before close(). */
   watch(interest: PollInterest): void {
     if (this.#closed) return
+    this.#interest = interest
     // SAFETY: the handle is open; starting it again replaces what it waits for.
     this.#handle.start(interest, this.#callback)
   }
 
   /** No more callbacks until `watch`. */
   pause(): void {
+    this.#interest = NOTHING
     // SAFETY: the handle is open; koffi crashes on a closed one.
     if (!this.#closed) this.#handle.stop()
   }
@@ -78,11 +84,17 @@ export class FdPoll {
     this.#handle.close()
   }
 
+  /** A negative status ends the poll: the owner meets the error itself by reading and writing, and may get over it. */
+  #failed(): void {
+    const interest = this.#interest
+    this.#handlers.ready(true, true)
+    if (this.#interest === interest) this.watch(interest)
+  }
+
   #dispatch(status: number, events: KoffiEvents): void {
     if (this.#closed) return
     try {
-      // A negative status ends the poll: let the owner meet the error itself by reading and writing.
-      if (status < 0) this.#handlers.ready(true, true)
+      if (status < 0) this.#failed()
       else this.#handlers.ready(events.readable || events.disconnect, events.writable)
     } catch (error) {
       try {

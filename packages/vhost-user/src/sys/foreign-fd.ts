@@ -5,6 +5,8 @@
 import { close, fstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { VhostUserError } from '../errors.ts'
 import { closeFd, libc } from './libc.ts'
+import { fdInfo } from './open-file.ts'
+import { isUnixSocket } from './unix-socket.ts'
 import { waitingCall } from './waiting-calls.ts'
 
 const F_GET_SEALS = 1034
@@ -16,43 +18,65 @@ const LOCAL_FILE_SYSTEMS = new Set([
   'overlay',
 ])
 
+/** Descriptors that wait to be closed, above which nothing more is taken from peers. */
+const MOST_LEAVING = 64
+
+/** What /proc calls the open file: a path if it begins with a slash, and else a name that no path can have. */
+function linkOf(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    // A path may be too long to be told, or no descriptor left to look it up.
+    return undefined
+  }
+}
+
 /** What the descriptor refers to, in quotes, for an error. */
 export function nameOf(fd: number): string {
-  return JSON.stringify(readlinkSync(`/proc/self/fd/${fd}`))
+  return JSON.stringify(linkOf(fd) ?? 'something without a name')
 }
 
 export function isEventFd(fd: number): boolean {
-  return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]'
+  return linkOf(fd) === 'anon_inode:[eventfd]'
 }
 
-/** Throws BAD_DESCRIPTORS if asking the descriptor anything may wait for somebody. */
+/** Throws BAD_DESCRIPTORS if asking the descriptor anything may wait for somebody, or too many are still to be closed. */
 export function requireKnown(fd: number): void {
-  if (isLocal(fd) || isStream(fd)) return
+  if (areTooManyLeaving()) {
+    throw new VhostUserError('BAD_DESCRIPTORS', 'the descriptors of earlier messages cannot be closed')
+  }
+  if (isLocal(fd) || isPipe(fd) || isUnixSocket(fd)) return
   throw new VhostUserError(
     'BAD_DESCRIPTORS',
-    `a descriptor of ${nameOf(fd)}, which is no eventfd, pipe or socket, and no file in memory or on a local disk`,
+    `a descriptor of ${nameOf(fd)}, which is no eventfd, pipe or Unix socket, and no file in memory or on a local disk`,
   )
 }
 
 /** Closing it waits for nobody. */
 function isLocal(fd: number): boolean {
   // SAFETY: no memory is passed. Files of tmpfs, hugetlbfs and memfd_create have seals, and no others (fcntl(2)).
-  if (libc.fcntl(fd, F_GET_SEALS, 0) >= 0 || isEventFd(fd)) return true
-  if (!LOCAL_FILE_SYSTEMS.has(fileSystemOf(fd) ?? '')) return false
+  if (libc.fcntl(fd, F_GET_SEALS, 0) >= 0) return true
+  const link = linkOf(fd)
+  if (link === 'anon_inode:[eventfd]') return true
+  if (!link?.startsWith('/') || !LOCAL_FILE_SYSTEMS.has(fileSystemOf(fd) ?? '')) return false
   const file = fstatSync(fd)
   return file.isFile() || file.isDirectory()
 }
 
-/** A pipe without a name, or a socket. No path looks like this: paths begin with a slash. */
-function isStream(fd: number): boolean {
-  return /^(pipe|socket):\[/.test(readlinkSync(`/proc/self/fd/${fd}`))
+/** One without a name: what has one lies in a file system. */
+export function isPipe(fd: number): boolean {
+  return linkOf(fd)?.startsWith('pipe:[') === true
 }
 
 /** Undefined if its mount is none of those that this process sees (proc_pid_fdinfo(5), proc_pid_mountinfo(5)). */
 function fileSystemOf(fd: number): string | undefined {
-  const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
-  for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
-    if (line.startsWith(`${mount} `)) return / - (\S+) /.exec(line)?.[1]
+  try {
+    const mount = /^mnt_id:\s*(\d+)$/m.exec(fdInfo(fd))?.[1]
+    for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
+      if (line.startsWith(`${mount} `)) return / - (\S+) /.exec(line)?.[1]
+    }
+  } catch {
+    // No descriptor is left to look it up.
   }
   return undefined
 }
@@ -61,14 +85,30 @@ const leaving: number[] = []
 let closing = false
 const waiters: (() => void)[] = []
 
-/** Closes a descriptor from a peer, at once or as soon as those before it are closed: at most one thread waits. */
+/** Closes a descriptor from a peer. Never throws. */
 export function closeForeignFd(fd: number): void {
-  if (isLocal(fd)) {
-    closeFd(fd)
+  if (!isLocal(fd)) {
+    closeInThread(fd)
     return
   }
+  try {
+    closeFd(fd)
+  } catch {
+    // Linux has closed it, whatever the disk says.
+  }
+}
+
+/**
+ * Closes a descriptor once those before it are closed, in a thread: at most one waits. For a socket too in which descriptors may
+ * lie that nobody has received.
+ */
+export function closeInThread(fd: number): void {
   leaving.push(fd)
   if (!closing) closeNext()
+}
+
+export function areTooManyLeaving(): boolean {
+  return leaving.length > MOST_LEAVING
 }
 
 function closeNext(): void {

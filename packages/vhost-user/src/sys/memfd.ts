@@ -1,5 +1,6 @@
 // Anonymous shared memory files: what guest memory, dirty logs and in-flight regions are made of.
 
+import { isGuarded } from './bus-guard.ts'
 import { checked, closeFd, libc } from './libc.ts'
 
 const MFD_CLOEXEC = 1
@@ -24,10 +25,18 @@ const F_GET_SEALS = 1034
 const F_SEAL_SHRINK = 2
 
 /**
+ * Where nothing else stands before an access past the end of a peer's file (bus-guard.ts): seals it. Elsewhere nothing is done,
+ * because a peer can hold the lock that sealing takes.
+ */
+export function sealUnlessGuarded(fd: number): void {
+  if (!isGuarded) sealAgainstShrinking(fd)
+}
+
+/**
  * Forbids everybody to make the memory file shorter, for ever: an access past its end would kill the process. False if the
  * file can still be shortened, because it is no memory file or its maker forbade further seals.
  */
-export function sealAgainstShrinking(fd: number): boolean {
+function sealAgainstShrinking(fd: number): boolean {
   // SAFETY: no memory is passed. That it fails is an answer, which the next call gives.
   libc.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)
   // SAFETY: no memory is passed.

@@ -16,7 +16,7 @@ export function openFileIdentity(fd: number): string | undefined {
 }
 
 /** The beginning of proc_pid_fdinfo(5): behind it an epoll instance or inotify has a line for each of a million files. */
-function fdInfo(fd: number): string {
+export function fdInfo(fd: number): string {
   const file = openSync(`/proc/self/fdinfo/${fd}`, 'r')
   try {
     const bytes = Buffer.alloc(1024)

@@ -10,7 +10,9 @@ const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const SO_ACCEPTCONN = 30
+const SO_TYPE = 3
 const SO_DOMAIN = 39
+const SOCK_STREAM = 1
 const SUN_PATH_SIZE = 108
 const MSG_PEEK = 0x2
 const MSG_DONTWAIT = 0x40
@@ -19,13 +21,15 @@ const MSG_CMSG_CLOEXEC = 0x4000_0000
 const MSG_CTRUNC = 0x8
 const POLLRDHUP = 0x2000
 
-/** Room for descriptors in one receive: the specification's tables never need more than 8. */
+/** Descriptors of one message, at most: the specification's tables never need more than 8. */
 export const MAX_RECEIVED_FDS = 32
+/** SCM_MAX_FD, unix(7): what does not fit into one receive the kernel closes at once, whoever waits for that. */
+const MAX_PASSED_FDS = 253
 
 const MSG = { iov: 16, iovlen: 24, control: 32, controllen: 40, flags: 48 } as const
 const MSGHDR_SIZE = 56
 const CMSGHDR_SIZE = 16
-const CONTROL_SIZE = CMSGHDR_SIZE + 4 * MAX_RECEIVED_FDS
+const CONTROL_SIZE = CMSGHDR_SIZE + 4 * MAX_PASSED_FDS + 4
 
 /** One msghdr, its iovec and its control buffer, side by side. Calls are synchronous, so one serves all sockets. */
 const message = new NativeBuffer(MSGHDR_SIZE + 16 + CONTROL_SIZE)
@@ -50,7 +54,7 @@ export type Received = number | undefined
 
 /**
  * Receives at most `length` bytes to `offset` of the buffer, and appends the descriptors that came with them to `fds`; they
- * belong to the caller. Throws BAD_DESCRIPTORS if there were more than MAX_RECEIVED_FDS: `fds` then holds those that fitted.
+ * belong to the caller. Throws BAD_DESCRIPTORS if this process may have no more: `fds` then holds those that it got.
  */
 export function receive(
   fd: number,
@@ -74,11 +78,6 @@ export function peek(
   fds?: number[],
 ): Received {
   return receiveWith(MSG_CMSG_CLOEXEC | MSG_PEEK, fd, data, offset, length, fds)
-}
-
-/** Takes bytes out of the socket, and closes what descriptors are with them. */
-export function discard(fd: number, data: NativeBuffer, length: number): Received {
-  return receiveWith(0, fd, data, 0, length, undefined)
 }
 
 function receiveWith(
@@ -133,7 +132,7 @@ export function send(
   length: number,
   fds: readonly number[],
 ): Received {
-  if (fds.length > MAX_RECEIVED_FDS) {
+  if (fds.length > MAX_PASSED_FDS) {
     throw new VhostUserError('BAD_DESCRIPTORS', `${fds.length} descriptors do not fit in one message`)
   }
   const controlLength = fds.length === 0 ? 0 : Math.ceil((CMSGHDR_SIZE + 4 * fds.length) / 8) * 8
@@ -239,14 +238,24 @@ export function adoptListener(fd: number): void {
   setCloseOnExec(fd)
 }
 
-/** Throws BAD_DESCRIPTORS if a descriptor from a peer is no Unix socket: another may linger when it is closed. */
-export function requireUnixSocket(fd: number): void {
+/** Of any type. Asking takes no lock. */
+export function isUnixSocket(fd: number): boolean {
+  return socketOption(fd, SO_DOMAIN) === AF_UNIX
+}
+
+/** Throws BAD_DESCRIPTORS if it is no Unix stream socket. */
+export function requireUnixStream(fd: number): void {
+  if (!isUnixSocket(fd) || socketOption(fd, SO_TYPE) !== SOCK_STREAM)
+    throw new VhostUserError('BAD_DESCRIPTORS', 'the descriptor of a channel is no Unix stream socket')
+}
+
+/** Undefined if it is no socket. */
+function socketOption(fd: number, name: number): number | undefined {
   const option = new NativeBuffer(8)
   option.view.setUint32(4, 4, true)
   // SAFETY: the kernel writes an int at 0 and its length at 4 of `option`, which is reachable here.
-  const result = libc.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, option.address, option.address + 4n)
-  if (result < 0 || option.view.getInt32(0, true) !== AF_UNIX)
-    throw new VhostUserError('BAD_DESCRIPTORS', 'the descriptor of a channel is no Unix socket')
+  const result = libc.getsockopt(fd, SOL_SOCKET, name, option.address, option.address + 4n)
+  return result < 0 ? undefined : option.view.getInt32(0, true)
 }
 
 /** Whether the peer has closed its side already, even if data is left to read. */

@@ -11,7 +11,7 @@ import { type AnyRequestRow, FRONTEND_REQUESTS, frontendRequestName, MAX_PAYLOAD
 import { Header } from '../payloads.ts'
 import { ReceivedFds } from '../received-fds.ts'
 import { FdPoll } from '../sys/fd-poll.ts'
-import { closeForeignFd, requireKnown } from '../sys/foreign-fd.ts'
+import { closeForeignFd, closeInThread, requireKnown } from '../sys/foreign-fd.ts'
 import { closeFd, duplicateFd, NativeBuffer } from '../sys/libc.ts'
 import {
   limitUnread,
@@ -22,7 +22,7 @@ import {
   setSendPosition,
   shutdownSocket,
 } from '../sys/stream-position.ts'
-import { discard, peek, peerHasClosed, send } from '../sys/unix-socket.ts'
+import { peek, peerHasClosed, receive, send } from '../sys/unix-socket.ts'
 import type { SessionKeeper } from './session-keeper.ts'
 import { MAX_UNREAD } from './session-record.ts'
 
@@ -124,7 +124,7 @@ export class KeptConnection {
     this.#closed = true
     clearTimeout(this.#rest)
     this.#poll.close()
-    closeFd(this.#fd)
+    closeInThread(this.#fd)
     for (const fd of this.#answerFds.splice(0)) closeFd(fd)
   }
 
@@ -244,7 +244,12 @@ export class KeptConnection {
   }
 
   #discard(length: number): void {
-    for (let left = length; left > 0; ) left -= discard(this.#fd, this.#message, left) || left
+    const fds: number[] = []
+    try {
+      for (let left = length; left > 0; ) left -= receive(this.#fd, this.#message, 0, left, fds) || left
+    } finally {
+      for (const fd of fds) closeForeignFd(fd)
+    }
   }
 
   /** Sends what is left of the answer; what does not fit, when the peer has read. */
