@@ -6,7 +6,7 @@ import { BackendSession, type BackendSessionOptions } from './backend-session.ts
 import type { VhostUserDevice } from './device.ts'
 import { VhostUserError } from './errors.ts'
 import { FdPoll } from './sys/fd-poll.ts'
-import { areTooManyLeaving, closeInThread, foreignFdsClosed } from './sys/foreign-fd.ts'
+import { areTooManyLeaving, dismissSocket, foreignFdsClosed } from './sys/foreign-fd.ts'
 import { closeFd } from './sys/libc.ts'
 import {
   acceptConnection,
@@ -120,7 +120,7 @@ export class BackendServer {
     clearTimeout(this.#retry)
     closeFd(this.#listener)
     this.#removeFile()
-    if (this.#waiting !== undefined) closeInThread(this.#waiting)
+    if (this.#waiting !== undefined) dismissSocket(this.#waiting)
     this.#waiting = undefined
   }
 
@@ -147,7 +147,7 @@ export class BackendServer {
       this.#poll.pause()
       this.#session.hangUp()
     } else {
-      closeInThread(fd)
+      dismissSocket(fd)
       this.#options.onError(
         new VhostUserError('BUSY', 'a second front-end was refused: one is connected already'),
       )
@@ -175,7 +175,7 @@ export class BackendServer {
       const keeper = this.#keeping && SessionKeeper.create(this.#keeping)
       this.#session = this.#begin({ fd, keeper })
     } catch (error) {
-      closeInThread(fd)
+      dismissSocket(fd)
       throw error
     }
     this.#options.onConnect?.()
@@ -209,7 +209,7 @@ export class BackendServer {
 
   /** Nothing of it has begun. */
   #abandon({ keeper, fd }: Takeover): void {
-    closeInThread(fd)
+    dismissSocket(fd)
     // Never rejects.
     void keeper.forget()
     keeper.leave()

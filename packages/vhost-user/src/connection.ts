@@ -8,9 +8,8 @@ import { flagsFault, MAX_PAYLOAD_SIZE } from './messages.ts'
 import { Header } from './payloads.ts'
 import { ReceivedFds } from './received-fds.ts'
 import { FdPoll } from './sys/fd-poll.ts'
-import { closeForeignFd, closeInThread, requireKnown } from './sys/foreign-fd.ts'
+import { closeForeignFd, dismissSocket, requireKnown } from './sys/foreign-fd.ts'
 import { closeFd, duplicateFd, NativeBuffer } from './sys/libc.ts'
-import { shutdownSocket } from './sys/stream-position.ts'
 import { MAX_RECEIVED_FDS, peerHasClosed, receive, send } from './sys/unix-socket.ts'
 
 export interface Message {
@@ -137,8 +136,7 @@ export class Connection {
     if (this.#closed) return
     this.#closed = true
     this.#poll.close()
-    shutdownSocket(this.#fd)
-    closeInThread(this.#fd)
+    dismissSocket(this.#fd)
     for (const fd of this.#fds.splice(0)) closeForeignFd(fd)
     for (const { fds } of this.#outgoing.splice(0)) for (const fd of fds) closeFd(fd)
   }

@@ -4,9 +4,10 @@
 
 import { close, fstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { VhostUserError } from '../errors.ts'
-import { closeFd, libc } from './libc.ts'
+import { closeFd, libc, NativeBuffer } from './libc.ts'
 import { fdInfo } from './open-file.ts'
-import { isUnixSocket } from './unix-socket.ts'
+import { shutdownSocket } from './stream-position.ts'
+import { isUnixSocket, type Received, receive } from './unix-socket.ts'
 import { waitingCall } from './waiting-calls.ts'
 
 const F_GET_SEALS = 1034
@@ -98,10 +99,35 @@ export function closeForeignFd(fd: number): void {
   }
 }
 
+const scratch = new NativeBuffer(4096)
+
 /**
- * Closes a descriptor once those before it are closed, in a thread: at most one waits. For a socket too in which descriptors may
- * lie that nobody has received.
+ * Ends a connection and closes the socket. Descriptors may lie in it that nobody has received, which the kernel would close with
+ * it, in whatever process is the last to have it: they are received first.
  */
+export function dismissSocket(fd: number): void {
+  endConnection(fd)
+  closeFd(fd)
+}
+
+/** The same, and the socket stays open. What is no socket has nothing in it. */
+export function endConnection(fd: number): void {
+  if (!isUnixSocket(fd)) return
+  shutdownSocket(fd)
+  const fds: number[] = []
+  for (let count: Received = 1; count; ) {
+    try {
+      count = receive(fd, scratch, 0, 4096, fds)
+    } catch (error) {
+      // Some of the descriptors were too many for this process; there may be more.
+      if (!(error instanceof VhostUserError && error.code === 'BAD_DESCRIPTORS')) return
+    } finally {
+      for (const received of fds.splice(0)) closeForeignFd(received)
+    }
+  }
+}
+
+/** Closes a descriptor once those before it are closed, in a thread: at most one waits. */
 export function closeInThread(fd: number): void {
   leaving.push(fd)
   if (!closing) closeNext()

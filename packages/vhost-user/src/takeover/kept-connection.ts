@@ -11,7 +11,7 @@ import { type AnyRequestRow, FRONTEND_REQUESTS, frontendRequestName, MAX_PAYLOAD
 import { Header } from '../payloads.ts'
 import { ReceivedFds } from '../received-fds.ts'
 import { FdPoll } from '../sys/fd-poll.ts'
-import { closeForeignFd, closeInThread, requireKnown } from '../sys/foreign-fd.ts'
+import { closeForeignFd, endConnection, requireKnown } from '../sys/foreign-fd.ts'
 import { closeFd, duplicateFd, NativeBuffer } from '../sys/libc.ts'
 import {
   limitUnread,
@@ -20,7 +20,6 @@ import {
   sendPosition,
   setPeekPosition,
   setSendPosition,
-  shutdownSocket,
 } from '../sys/stream-position.ts'
 import { peek, peerHasClosed, receive, send } from '../sys/unix-socket.ts'
 import type { SessionKeeper } from './session-keeper.ts'
@@ -114,7 +113,7 @@ export class KeptConnection {
   /** Ends the connection, for everybody who still has the socket. */
   close(): void {
     if (this.#closed) return
-    shutdownSocket(this.#fd)
+    endConnection(this.#fd)
     this.leave()
   }
 
@@ -124,7 +123,7 @@ export class KeptConnection {
     this.#closed = true
     clearTimeout(this.#rest)
     this.#poll.close()
-    closeInThread(this.#fd)
+    closeFd(this.#fd)
     for (const fd of this.#answerFds.splice(0)) closeFd(fd)
   }
 
