@@ -2,7 +2,7 @@
 // without end. The daemon does none of it where others would wait with it.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync } from 'node:fs'
 import { mkdtemp, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -76,5 +76,30 @@ test('a daemon that is given files which never answer serves the next front-end'
   expect(daemon.stderr().match(/silent-\w+\/file\W+which is no eventfd/g)).toHaveLength(MESSAGES.length)
   // A process that has begun to close such a file cannot end before the file system does.
   server.kill('SIGKILL')
+  await daemon.stop()
+})
+
+test('a daemon that is flooded with such files takes no more, until it is rid of them', {
+  timeout: 60_000,
+}, async () => {
+  if (!hasFuse) return
+  for (let i = 0; i < 3; i++) {
+    const session = FrontendSession.connect(daemon.socketPath)
+    session.sendMessage(3, 1, new Uint8Array(0), Array(30).fill(file))
+    await expect.poll(() => session.endedBy).toBeDefined()
+    session.close()
+  }
+  const next = FrontendSession.connect(daemon.socketPath)
+  let isServed = false
+  const served = next.handshake().then(() => {
+    isServed = true
+  })
+  await new Promise(resolve => setTimeout(resolve, 100))
+  expect(isServed).toBe(false)
+  expect(readdirSync(`/proc/${daemon.pid}/fd`).length).toBeLessThan(200)
+
+  server.kill('SIGKILL')
+  await served
+  next.close()
   await daemon.stop()
 })

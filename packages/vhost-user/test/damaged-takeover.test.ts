@@ -102,6 +102,7 @@ test.each(PIECES)('a session whose %s is of another kind', { timeout: 60_000 }, 
     await second.server.close()
     made.release()
     next.close()
+    await new Promise(resolve => setTimeout(resolve, 10))
     before ??= await openDescriptors()
   }
   // A thread may still be reading the channel.
