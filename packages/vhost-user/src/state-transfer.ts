@@ -15,8 +15,8 @@ import { callInTurn } from './sys/waiting-calls.ts'
 const CHUNK_SIZE = 65536
 /** A state that is longer is refused: it would have to be kept in memory. */
 export const MAX_STATE_SIZE = 1 << 30
-/** Transfers that were given up, and whose last call has not come back, in the whole process. */
-const MAX_STUCK = 1
+/** Transfers that were given up, and whose last call has not come back, in the whole process. One is ordinary: it comes back soon. */
+const MAX_STUCK = 2
 let stuck = 0
 
 /** One pipe end, owned. Settles when the transfer has ended; the descriptor is closed then, or once a call on it has come back. */
