@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createEventFd, drainEventFd, signalEventFd } from '../src/sys/eventfd.ts'
 import { FdPoll } from '../src/sys/fd-poll.ts'
-import { closeFd, duplicateFd, libc, NativeBuffer } from '../src/sys/libc.ts'
+import { closeFd, duplicateFd, NativeBuffer } from '../src/sys/libc.ts'
 import { MAX_PIECE_SIZE, Mapping } from '../src/sys/mapping.ts'
 import { createMemFd } from '../src/sys/memfd.ts'
 import { createSocketPair, receive, send } from '../src/sys/unix-socket.ts'
@@ -24,20 +24,17 @@ test('an eventfd counts, and draining an empty one does not wait', () => {
   expect([drainEventFd(fd), drainEventFd(fd)]).toEqual([true, false])
 })
 
-// O_NONBLOCK is the peer's to change: who relied on it would stand in these tests for ever.
-test.each(['non-blocking', 'blocking'])(
-  'a full %s eventfd is signalled, and an empty one drained, at once',
-  kind => {
-    const fd = own(kind === 'blocking' ? libc.eventfd(0, 0) : createEventFd())
-    expect(drainEventFd(fd)).toBe(false)
-    const full = Buffer.alloc(8)
-    full.writeBigUInt64LE(2n ** 64n - 2n)
-    writeFileSync(fd, full)
-    for (let i = 0; i < 3; i++) signalEventFd(fd)
-    expect(drainEventFd(fd)).toBe(true)
-    expect(drainEventFd(fd)).toBe(false)
-  },
-)
+// With one that blocks too: vring.test.ts, since the emulator of another processor has not all of the calls.
+test('a full eventfd is signalled, and an empty one drained, at once', () => {
+  const fd = own(createEventFd())
+  expect(drainEventFd(fd)).toBe(false)
+  const full = Buffer.alloc(8)
+  full.writeBigUInt64LE(2n ** 64n - 2n)
+  writeFileSync(fd, full)
+  for (let i = 0; i < 3; i++) signalEventFd(fd)
+  expect(drainEventFd(fd)).toBe(true)
+  expect(drainEventFd(fd)).toBe(false)
+})
 
 test('an eventfd is signalled a thousand times in a row', () => {
   const fd = own(createEventFd())
@@ -48,10 +45,8 @@ test('an eventfd is signalled a thousand times in a row', () => {
 })
 
 test('a closed descriptor is an error with its errno', () => {
-  expect(() => signalEventFd(-1)).toThrow(
-    expect.objectContaining({ code: 'SYSTEM_CALL', syscall: 'io_submit', errno: 'EBADF' }),
-  )
-  expect(() => drainEventFd(-1)).toThrow(expect.objectContaining({ syscall: 'read', errno: 'EBADF' }))
+  expect(() => signalEventFd(9999)).toThrow(expect.objectContaining({ code: 'SYSTEM_CALL', errno: 'EBADF' }))
+  expect(() => drainEventFd(9999)).toThrow(expect.objectContaining({ syscall: 'read', errno: 'EBADF' }))
   expect(() => closeFd(-1)).toThrow(expect.objectContaining({ syscall: 'close', errno: 'EBADF' }))
 })
 

@@ -73,7 +73,7 @@ export function drainEventFd(fd: number): boolean {
     if (count > 0) return true
     const errno = lastErrno()
     if (errno === 'EAGAIN') return false
-    if (errno === 'EOPNOTSUPP') readsFlagged = true
+    if (errno === 'EOPNOTSUPP' || errno === 'ENOSYS') readsFlagged = true
     else if (errno !== 'EINTR') throw systemCallError('read', errno, 'from an event descriptor')
   }
 }
