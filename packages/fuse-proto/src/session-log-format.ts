@@ -1,6 +1,6 @@
 // The bytes of a session's log, and how they are read. The one who wrote them was killed at any moment, which leaves at most the
-// last entry half written, or the last ones that belong together, the first of them without its kind. Everything else that is not as it was written is damage, and is found: a file that somebody has
-// shortened or changed must not be taken for a shorter session.
+// last entry half written, or the last ones that belong together, the first of them without its kind. Everything else that is not
+// as it was written is damage, and is found: a file that somebody has shortened or changed must not be taken for a shorter session.
 
 export interface SessionEntry {
   readonly kind: number

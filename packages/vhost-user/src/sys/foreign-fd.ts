@@ -86,7 +86,7 @@ const leaving: number[] = []
 let closing = false
 const waiters: (() => void)[] = []
 
-/** Closes a descriptor from a peer. Never throws. */
+/** Closes a descriptor from a peer, whatever is wrong with it. */
 export function closeForeignFd(fd: number): void {
   if (!isLocal(fd)) {
     closeInThread(fd)

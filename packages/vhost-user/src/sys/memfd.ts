@@ -21,25 +21,13 @@ export function createMemFd(name: string, size: number): number {
 }
 
 const F_ADD_SEALS = 1033
-const F_GET_SEALS = 1034
 const F_SEAL_SHRINK = 2
 
 /**
- * Where nothing else stands before an access past the end of a peer's file (bus-guard.ts): seals it. Elsewhere nothing is done,
- * because a peer can hold the lock that sealing takes.
+ * Where nothing else stands before an access past the end of a peer's file (bus-guard.ts): forbids everybody to make a memory file
+ * shorter, if its maker allows seals. Elsewhere nothing is done, because a peer can hold the lock that sealing takes.
  */
 export function sealUnlessGuarded(fd: number): void {
-  if (!isGuarded) sealAgainstShrinking(fd)
-}
-
-/**
- * Forbids everybody to make the memory file shorter, for ever: an access past its end would kill the process. False if the
- * file can still be shortened, because it is no memory file or its maker forbade further seals.
- */
-function sealAgainstShrinking(fd: number): boolean {
-  // SAFETY: no memory is passed. That it fails is an answer, which the next call gives.
-  libc.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)
-  // SAFETY: no memory is passed.
-  const seals = libc.fcntl(fd, F_GET_SEALS, 0)
-  return seals >= 0 && (seals & F_SEAL_SHRINK) !== 0
+  // SAFETY: no memory is passed. What cannot be sealed stays as it is.
+  if (!isGuarded) libc.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)
 }
