@@ -19,9 +19,6 @@ const MOST_ABSENT = 4096
 /** An answer that a change made here has overtaken is asked for again, so often. */
 const ATTEMPTS = 4
 
-/** Services on which a directory is found under its name without the slash. */
-const SLASHLESS: ReadonlySet<string> = new Set(['fs', 'webdav'])
-
 export class Tree {
   readonly table: InodeTable
   readonly storage: Storage
@@ -63,7 +60,7 @@ export class Tree {
 
   /** True if the service has no directories: only keys with slashes in them, and at most a marker. */
   get hasVirtualDirectories(): boolean {
-    return !SLASHLESS.has(this.storage.scheme)
+    return !this.storage.traits.realDirectories
   }
 
   // Keys

@@ -8,8 +8,6 @@ import type { ListedObject, ObjectInfo, Storage } from './storage.ts'
 
 const CONCURRENT_MOVES = 16
 const STEP = 1 << 20
-/** Services that move a directory, with everything in it, in one step. */
-const MOVES_DIRECTORIES: ReadonlySet<string> = new Set(['fs'])
 
 /** Replaces what is at `to`. */
 export async function moveObject(storage: Storage, from: string, to: string, size: number): Promise<void> {
@@ -23,7 +21,7 @@ export async function moveObject(storage: Storage, from: string, to: string, siz
 
 /** There must be nothing at `to`, or an empty directory. Both keys end with a slash. */
 export async function moveDirectory(storage: Storage, from: string, to: string): Promise<void> {
-  if (MOVES_DIRECTORIES.has(storage.scheme)) await storage.rename(from.slice(0, -1), to.slice(0, -1))
+  if (storage.traits.movesDirectories) await storage.rename(from.slice(0, -1), to.slice(0, -1))
   else await moveTree(storage, from, to)
 }
 
@@ -32,7 +30,7 @@ export async function moveDirectory(storage: Storage, from: string, to: string):
  * @returns the keys below `from` that stay there because something else lies at their place
  */
 export async function finishDirectoryMove(storage: Storage, from: string, to: string): Promise<string[]> {
-  if (MOVES_DIRECTORIES.has(storage.scheme)) {
+  if (storage.traits.movesDirectories) {
     if ((await storage.stat(from)) === undefined) return []
     // One step: it has not happened. What lies at `to` now is an empty directory or somebody else's.
     if ((await storage.stat(to)) !== undefined && (await storage.list(to)).length > 0) return [from]

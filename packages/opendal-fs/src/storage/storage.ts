@@ -12,6 +12,7 @@ import { Absences } from './absences.ts'
 import { Connection } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { PartUpload } from './part-upload.ts'
+import { ServiceTraits } from './service-traits.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
 import { conditionOptions, type WriteCondition } from './write-condition.ts'
 
@@ -83,6 +84,7 @@ const LARGEST_IN_PARTS = 5 * 2 ** 40
 
 export class Storage {
   readonly scheme: string
+  readonly traits: ServiceTraits
   readonly capability: Capability
   readonly readOnly: boolean
   /** Bytes of the largest file that can be published. */
@@ -102,6 +104,7 @@ export class Storage {
 
   constructor(operator: Operator, options: StorageOptions) {
     this.scheme = options.scheme
+    this.traits = new ServiceTraits(options.scheme)
     this.capability = operator.capability()
     this.lists = this.capability.list || options.attrs === 'sidecar'
     this.readOnly = options.readOnly || !this.capability.write
