@@ -216,7 +216,7 @@ export class Files {
   /** To be called when a handle of the file has been closed. */
   closed(inode: Inode): Awaitable<void> {
     if (inode.opens > 0) return undefined
-    if (!inode.removed) return this.#publisher.settle(inode) ?? this.#tree.table.drop(inode)
+    if (!inode.removed) return this.#publisher.released(inode) ?? this.#tree.table.drop(inode)
     const file = inode.file!
     const { detachedKey } = file
     file.detachedKey = undefined

@@ -145,11 +145,21 @@ export class Publisher {
     }
   }
 
-  /** Settles once a close may be acknowledged: as `publish`, or, with write-back, once the host's disk has it. */
+  /** Resolves once a close may be acknowledged: as `publish`, or, with write-back, once the host's disk has it. */
   settle(inode: Inode): undefined | Promise<void> {
     if (this.#writeBack === undefined) return this.publish(inode)
-    return this.#writeBack.settle(inode)?.catch(error => {
-      // A full disk: then the storage has to take it now.
+    return this.#orPublish(inode, this.#writeBack.settle(inode))
+  }
+
+  /** The same after the last handle was released, which has no caller that an error of an earlier publication could reach. */
+  released(inode: Inode): undefined | Promise<void> {
+    if (this.#writeBack === undefined) return this.publish(inode)
+    return this.#orPublish(inode, this.#writeBack.released(inode))
+  }
+
+  #orPublish(inode: Inode, saving: undefined | Promise<void>): undefined | Promise<void> {
+    return saving?.catch(error => {
+      // The host's disk is full: the storage has to take the file now.
       if (error instanceof StateError) return this.publish(inode)
       throw error
     })

@@ -1,6 +1,6 @@
-// With write-back a close is acknowledged once the host's disk has the file, and the storage gets it a moment later: many files
-// at once, each as it was last closed, and none that has been removed meanwhile. What fails is tried again, and told to the
-// next close or fsync of the file.
+// With write-back a close is acknowledged once the host's disk has the file. The storage gets it a moment later: many files at
+// once, each as it was last closed, and none that has been removed meanwhile. A publication that fails is tried again, and the
+// next close or fsync of the file returns its error.
 
 import { isSaved, type SavedFiles } from '../journal/saved-files.ts'
 import type { Inode } from '../names/inode.ts'
@@ -26,19 +26,34 @@ export class WriteBack {
     this.#publish = publish
   }
 
-  /** What a close promises: the host's disk has everything that was written to the file. */
+  /**
+   * For close(2): resolves once the host's disk has everything that was written to the file.
+   * @throws the error of the publication that failed last, once
+   */
   settle(inode: Inode): undefined | Promise<void> {
     if (isSaved(inode) && !this.#failures.has(inode)) return undefined
     return this.#settle(inode)
   }
 
   async #settle(inode: Inode): Promise<void> {
-    await this.#saved.save(inode)
-    if (!this.#waiting.has(inode)) this.#schedule(inode, DELAY_MS)
+    await this.#save(inode)
     const failed = this.#failures.has(inode)
     const failure = this.#failures.get(inode)
     this.#failures.delete(inode)
     if (failed) throw failure
+  }
+
+  /**
+   * The same for the release of the last handle. Linux ignores what RELEASE answers, so a failure stays for the next close that
+   * a program waits for.
+   */
+  released(inode: Inode): undefined | Promise<void> {
+    return isSaved(inode) ? undefined : this.#save(inode)
+  }
+
+  async #save(inode: Inode): Promise<void> {
+    await this.#saved.save(inode)
+    if (!this.#waiting.has(inode)) this.#schedule(inode, DELAY_MS)
   }
 
   /** The file has been published otherwise, or is gone. */
