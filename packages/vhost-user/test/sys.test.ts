@@ -165,6 +165,28 @@ test('a callback that throws is heard of, and polling goes on', async () => {
   expect(heard).toEqual([new Error('first')])
 })
 
+test('a promise that a poll callback settles is continued before the next turn of the event loop', async () => {
+  const fd = own(createEventFd())
+  const events: string[] = []
+  const poll = new FdPoll(
+    fd,
+    { readable: true },
+    {
+      ...ignore,
+      ready: () => {
+        events.push('callback')
+        // The descriptor stays readable, so the second callback comes in the next turn.
+        if (events.length === 1) void Promise.resolve().then(() => events.push('continuation'))
+        else drainEventFd(fd)
+      },
+    },
+  )
+  onTestFinished(() => poll.close())
+  signalEventFd(fd)
+  await until(() => events.length >= 3)
+  expect(events).toEqual(['callback', 'continuation', 'callback'])
+})
+
 test('a paused poll stays silent until it watches again', async () => {
   const fd = own(createEventFd())
   let calls = 0

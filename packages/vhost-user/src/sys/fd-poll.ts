@@ -2,6 +2,7 @@
 // cannot be polled, or one twice; stops all polling when a callback throws; and is collected when nothing refers to it.
 // This class stands before all of that. It never owns the descriptor: close the poll first, then the descriptor.
 
+import { setImmediate } from 'node:timers'
 import koffi from 'koffi'
 import { VhostUserError } from '../errors.ts'
 import { checked, closeFd, lastErrno, libc, NativeBuffer, systemCallError } from './libc.ts'
@@ -28,6 +29,22 @@ const NOTHING: PollInterest = {}
 
 /** Polls in use by descriptor: keeps each reachable, and finds a second poll on one descriptor. */
 const polls = new Map<number, FdPoll>()
+
+let isDrainPending = false
+const drained = () => {
+  isDrainPending = false
+}
+
+/**
+ * Has Node run the microtasks and ticks that the callbacks of this turn leave, in the check phase that follows. koffi calls back
+ * without a callback scope, and since 26.4 Node drains no queue after that: a settled promise would wait for the next timer.
+ * One immediate serves all callbacks of a turn.
+ */
+function drainAfterCallbacks(): void {
+  if (isDrainPending) return
+  isDrainPending = true
+  setImmediate(drained)
+}
 
 export class FdPoll {
   readonly fd: number
@@ -93,6 +110,7 @@ export class FdPoll {
 
   #dispatch(status: number, events: KoffiEvents): void {
     if (this.#closed) return
+    drainAfterCallbacks()
     try {
       if (status < 0) this.#failed()
       else this.#handlers.ready(events.readable || events.disconnect, events.writable)
