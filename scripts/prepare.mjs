@@ -1,5 +1,5 @@
 // Makes a fresh machine ready: node_modules; for a guest QEMU, kernel and busybox; for the tests also storage servers, the
-// disk of a Debian guest, and arm64. Assumes only Node with npm. `node scripts/prepare.mjs [--guest] [--tests]` does just that; the
+// disk of a Debian guest, arm64, and newer releases of Node. Assumes only Node with npm. `node scripts/prepare.mjs [--guest] [--tests]` does just that; the
 // other scripts import it.
 
 import { argv } from 'node:process'
@@ -8,6 +8,7 @@ import { ensureArm64 } from './arm64.mjs'
 import { ensureArm64Guest, ensureGuest, ensureTestPrograms } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
 import { ensureMigrationQemu, ensureRustVirtiofsd } from './newer-debian.mjs'
+import { ensureNodes } from './nodes.mjs'
 import { end, Missing, note } from './step.mjs'
 import { ensureInstalled, ensureNode } from './workspace.mjs'
 
@@ -23,7 +24,10 @@ export function prepare({ guest = false, tests = false }) {
     ensureOrNote(ensureRustVirtiofsd)
   }
   ensureInstalled()
-  if (tests) ensureOrNote(ensureArm64)
+  if (tests) {
+    ensureOrNote(ensureArm64)
+    ensureNodes()
+  }
 }
 
 /** For what single tests need: these name it when they are skipped. */

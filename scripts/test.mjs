@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { NODES } from './nodes.mjs'
 import { prepare } from './prepare.mjs'
 import { end, note, root } from './step.mjs'
 
@@ -26,6 +27,11 @@ if (existsSync(join(root, '.cache', 'arm64', 'arm64.json'))) {
 } else {
   note('skipped: the tests on arm64, which need an arm64 user space')
   count.skipped++
+}
+for (const major of NODES) {
+  note(`the tests that the release of Node makes a difference to, on Node ${major}`)
+  process.env.OVFS_NODE = major
+  runTests('--config=vitest.nodes.config.ts')
 }
 if (inCi) count.failed += count.skipped
 const skipped = count.skipped === 0 ? '' : `, ${count.skipped} skipped${inCi ? ' (a failure in CI)' : ''}`
