@@ -2,11 +2,22 @@
 // where the linker looks for them, and packages that are only downloaded, which needs no root.
 
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, mkdirSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
+import { delimiter, isAbsolute, join } from 'node:path'
 import { Missing, note, root, run } from './step.mjs'
 
 const aptDir = join(root, '.cache', 'apt')
+/** Runs its arguments with Debian's own switch set that keeps packages from starting the services that they bring. */
+const WITHOUT_SERVICES = `
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+if ! [ -e $policy ]; then
+  trap 'rm -f $policy' EXIT
+  printf '#!/bin/sh\\nexit 101\\n' >$policy
+  chmod 755 $policy
+fi
+"$@"
+`
 /** Package lists that are as new as this process. */
 const updated = new Set()
 
@@ -24,7 +35,7 @@ export function ensurePrograms(programs) {
     throw new Missing(`${missing.join(', ')} missing; install with: sudo apt-get update && sudo ${install}`)
 
   note(`installing ${missing.join(', ')}`)
-  const command = [...rise, 'env', 'DEBIAN_FRONTEND=noninteractive', ...install.split(' ')]
+  const command = [...rise, 'sh', '-c', WITHOUT_SERVICES, 'sh', ...install.split(' ')]
   const attempt = () => spawnSync(command[0], command.slice(1), { stdio: 'ignore' }).status === 0
   if (attempt()) return
   const update = [...rise, 'apt-get', 'update', '-q']
@@ -69,8 +80,9 @@ export function cacheIn(dir) {
   return ['-o', `Dir::Cache=${dir}`]
 }
 
-/** @param {string} program */
+/** @param {string} program or the absolute path of any file */
 function onPath(program) {
+  if (isAbsolute(program)) return existsSync(program)
   const dirs = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
   return dirs.some(dir => {
     try {

@@ -22,12 +22,18 @@ const arm64 = {
   programs: { 'qemu-system-arm': 'qemu-system-aarch64' },
 }
 
-/** What only the tests need. No package of these starts a service: Debian's redis-server is the program of redis-tools by another name. */
+/** What only the tests need. Debian's redis-server is the program of redis-tools by another name. */
 const testPrograms = {
   'apache2-bin': 'apache2',
   binutils: 'as',
   'binutils-aarch64-linux-gnu': 'aarch64-linux-gnu-as',
+  'libnginx-mod-http-dav-ext': '/usr/lib/nginx/modules/ngx_http_dav_ext_module.so',
+  'mariadb-server-core': 'mariadbd',
+  memcached: 'memcached',
+  'nginx-light': 'nginx',
+  postgresql: 'pg_ctlcluster',
   'qemu-system-common': 'qemu-storage-daemon',
+  rclone: 'rclone',
   'redis-tools': 'redis-check-rdb',
   sqlite3: 'sqlite3',
 }

@@ -9,6 +9,7 @@ import { ensureArm64Guest, ensureGuest, ensureTestPrograms } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
 import { ensureMigrationQemu, ensureRustVirtiofsd } from './newer-debian.mjs'
 import { ensureNodes } from './nodes.mjs'
+import { ensureServers } from './servers.mjs'
 import { end, Missing, note } from './step.mjs'
 import { ensureInstalled, ensureNode } from './workspace.mjs'
 
@@ -18,6 +19,7 @@ export function prepare({ guest = false, tests = false }) {
   if (guest || tests) ensureGuest()
   if (tests) {
     ensureTestPrograms()
+    ensureOrNote(ensureServers)
     ensureGuestImage()
     ensureOrNote(ensureArm64Guest)
     ensureOrNote(ensureMigrationQemu)

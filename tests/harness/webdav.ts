@@ -1,14 +1,14 @@
 // A WebDAV server for tests: Apache with mod_dav over a temporary folder, in one process of its own. Started as root it
 // gives up root, so the folder belongs to the user that it becomes.
 
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { freePort } from './free-port.ts'
+import { accepts, nobody } from './listening-server.ts'
 import { EndedEarly, ended, ownProcess } from './process.ts'
 
 const PROGRAM = '/usr/sbin/apache2'
@@ -30,7 +30,8 @@ export async function startWebdav(): Promise<WebdavServer> {
   const served = join(dir, 'served')
   await mkdir(served)
   const asRoot = process.getuid?.() === 0
-  if (asRoot) for (const path of [dir, served]) await chown(path, idOf('-u'), idOf('-g'))
+  const { uid, gid } = nobody()
+  if (asRoot) for (const path of [dir, served]) await chown(path, uid, gid)
   const port = await freePort()
   await writeFile(join(dir, 'apache.conf'), configuration(dir, served, port, asRoot))
   // -X is one process, so that none is left when it is killed.
@@ -52,26 +53,14 @@ export async function startWebdav(): Promise<WebdavServer> {
   }
 }
 
-function accepts(port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    socket.once('connect', () => socket.destroy())
-  })
-}
-
 const USER = 'nobody'
-
-function idOf(which: '-u' | '-g'): number {
-  return Number(spawnSync('id', [which, USER], { encoding: 'utf8' }).stdout)
-}
 
 function configuration(dir: string, served: string, port: number, asRoot: boolean): string {
   const modules = ['mpm_event', 'authz_core', 'dav', 'dav_fs']
   return `
 ServerName 127.0.0.1
 Listen 127.0.0.1:${port}
-${asRoot ? `User ${USER}\nGroup #${idOf('-g')}` : ''}
+${asRoot ? `User ${USER}\nGroup #${nobody().gid}` : ''}
 PidFile ${dir}/pid
 Mutex file:${dir} default
 ErrorLog ${dir}/errors
