@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseStorage, processSources } from '@ovfs/cli'
-import { Operator } from 'opendal'
+import { Operator } from '@ovfs/opendal-fs'
 
 export interface DemoStorage {
   readonly uri: string

@@ -2,7 +2,7 @@
 // guest kernel takes, and nothing may be written outside of the room for it.
 
 import { FuseClient, type FuseServer, ROOT_NODE, spansOf } from '@ovfs/fuse-proto'
-import { Operator } from 'opendal'
+import { Operator } from '@ovfs/opendal-fs'
 import { heldBytes } from './collected.ts'
 import { holdingsOf } from './flatness.ts'
 import { FuseLife } from './fuse-life.ts'

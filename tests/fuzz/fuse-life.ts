@@ -14,9 +14,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FuseServer } from '@ovfs/fuse-proto'
-import { OpendalFs, StateError } from '@ovfs/opendal-fs'
+import { OpendalFs, type Operator, StateError } from '@ovfs/opendal-fs'
 import { openKeptSession } from '@ovfs/virtio-fs'
-import type { Operator } from 'opendal'
 import type { Random } from './random.ts'
 
 export class FuseLife {

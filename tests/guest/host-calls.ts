@@ -2,7 +2,7 @@
 // something else than the guest claims rejects, and the script fails with its words.
 
 import { createHash } from 'node:crypto'
-import type { Operator } from 'opendal'
+import type { Operator } from '@ovfs/opendal-fs'
 
 export function hostCalls(host: Operator): (call: string) => Promise<void> {
   const verbs: Record<string, (path: string, rest: string) => Promise<unknown>> = {

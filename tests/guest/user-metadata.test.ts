@@ -1,6 +1,6 @@
 // Files and a link that other programs have put into a bucket, seen by a guest as those programs see them.
 
-import { Operator } from 'opendal'
+import { Operator } from '@ovfs/opendal-fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Daemon, missingForOvfs, startOvfs } from '../harness/daemon.ts'
 import { Guest, missingForGuest } from '../harness/guest.ts'

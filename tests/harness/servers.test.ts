@@ -1,6 +1,6 @@
 // Each server of the tests, reached through OpenDAL.
 
-import { Operator } from 'opendal'
+import { Operator } from '@ovfs/opendal-fs'
 import { describe, expect, test } from 'vitest'
 import { missingForAzurite, startAzurite } from './azurite.ts'
 import { missingForGcs, startGcs } from './gcs.ts'

@@ -2,8 +2,8 @@
 // leaves both with the same tree.
 
 import { type Attr, FsError } from '@ovfs/fuse-proto'
+import type { Operator } from '@ovfs/opendal-fs'
 import type fc from 'fast-check'
-import type { Operator } from 'opendal'
 import { expect } from 'vitest'
 import type { Capabilities } from './capabilities.ts'
 import { type Mounted, type OpenFile, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type Seen } from './mounted.ts'

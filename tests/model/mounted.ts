@@ -11,8 +11,7 @@ import {
   ROOT_NODE,
   spansOf,
 } from '@ovfs/fuse-proto'
-import { OpendalFs, type OpendalFsOptions } from '@ovfs/opendal-fs'
-import type { Operator } from 'opendal'
+import { OpendalFs, type OpendalFsOptions, type Operator } from '@ovfs/opendal-fs'
 
 export const S_IFMT = 0o170000
 export const S_IFDIR = 0o040000

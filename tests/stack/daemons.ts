@@ -3,9 +3,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { OpendalFs, type OpendalFsOptions } from '@ovfs/opendal-fs'
+import { OpendalFs, type OpendalFsOptions, Operator } from '@ovfs/opendal-fs'
 import { VirtioFs } from '@ovfs/virtio-fs'
-import { Operator } from 'opendal'
 import { startRustVirtiofsd, startVirtiofsd, type Virtiofsd } from '../harness/virtiofsd.ts'
 
 export interface Daemon {

@@ -1,6 +1,7 @@
 // The command line → a command → an exit code.
 
 import { readFileSync } from 'node:fs'
+import { bindingBuild } from '@ovfs/opendal-fs'
 import { type Command, parseInvocation } from './command.ts'
 import { COMMANDS, helpCommand, serveCommand, servicesCommand } from './commands.ts'
 import { CliError, oneLine } from './error.ts'
@@ -33,7 +34,7 @@ async function dispatch(args: readonly string[], host: Host): Promise<ExitCode> 
     return ExitCode.FAILED
   }
   if (name === '--help' || name === '-h') return print(host, overview())
-  if (name === '--version' || name === '-V') return print(host, `ovfs ${version()}\n`)
+  if (name === '--version' || name === '-V') return print(host, versions())
   if (name === '--print-capabilities') return print(host, capabilities())
   const command = findCommand(name)
   const options = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest
@@ -82,11 +83,14 @@ function capabilities(): string {
   return `${JSON.stringify({ type: 'fs', features: [] })}\n`
 }
 
-function version(): string {
+/** Of ovfs and of OpenDAL's binding, with the reason if the binding is an older one. */
+function versions(): string {
   const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
     version: string
   }
-  return manifest.version
+  const { version, passedOver } = bindingBuild
+  const reason = passedOver === undefined ? '' : ` (not ${passedOver.version}: ${passedOver.reason})`
+  return `ovfs ${manifest.version}\nopendal ${version}${reason}\n`
 }
 
 function print(host: Host, text: string): ExitCode {

@@ -1,9 +1,8 @@
 // The life of `ovfs serve`: check the storage, listen, serve one front-end after the other, publish, end. What listens and
 // serves stands behind `OpenShare` (share.ts), so that this order can be tested without a virtual machine.
 
-import type { ReplayReport } from '@ovfs/opendal-fs'
+import type { Capability, Operator, ReplayReport } from '@ovfs/opendal-fs'
 import type { FdStore } from '@ovfs/virtio-fs'
-import type { Capability, Operator } from 'opendal'
 import { CliError, oneLine } from './error.ts'
 import { ExitCode, failureCode } from './exit-code.ts'
 import { requireFolder } from './host-folder.ts'

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Capability, Operator } from 'opendal'
+import { type Capability, Operator } from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { columns } from './help.ts'
 import { nearest } from './nearest.ts'

@@ -3,7 +3,7 @@
 
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Capability, Operator } from 'opendal'
+import { type Capability, Operator } from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
 import { findObstacle, serverOf } from './reachability.ts'

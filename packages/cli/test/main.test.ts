@@ -23,7 +23,7 @@ const socket = () => work.path('a.sock')
 
 describe('what is asked for is on stdout, with exit code 0', () => {
   it.each([
-    [['--version'], /^ovfs \d+\.\d+\.\d+\n$/],
+    [['--version'], /^ovfs \d+\.\d+\.\d+\nopendal \d+\.\d+\.\d+( \(not [\d.]+: .+\))?\n$/],
     [['--help'], /Usage: ovfs COMMAND/],
     [['help', 'serve'], /Usage: ovfs serve URI/],
     [['serve', '--help'], /Usage: ovfs serve URI/],

@@ -2,7 +2,7 @@
 // cases, is refused as a duplicate if the service knows it, and ignored if it does not: that tells what it knows, before
 // anything is built.
 
-import { Operator } from 'opendal'
+import { Operator } from '@ovfs/opendal-fs'
 import { describe, expect, it } from 'vitest'
 import { SCHEME_ALIASES, SECRET_OPTIONS, SERVICES } from '../src/services/table.ts'
 

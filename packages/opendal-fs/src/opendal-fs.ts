@@ -23,7 +23,6 @@ import {
   type RequestData,
   type SetattrChange,
 } from '@ovfs/fuse-proto'
-import type { Operator } from 'opendal'
 import type { AttributeChanges } from './attributes/attribute-changes.ts'
 import type { ExtendedAttributes } from './attributes/extended-attributes.ts'
 import { CoarseClock } from './coarse-clock.ts'
@@ -41,6 +40,7 @@ import { type OpendalFsOptions, type Settings, settingsOf } from './options.ts'
 import { partsOf } from './parts.ts'
 import type { KeptFileSystem } from './session/kept-file-system.ts'
 import type { SessionTransfer } from './session/session-transfer.ts'
+import type { Operator } from './storage/binding.ts'
 import { ConflictError } from './writes/conflict.ts'
 import type { Publisher } from './writes/publication.ts'
 

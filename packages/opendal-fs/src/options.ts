@@ -3,8 +3,8 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KeptFolder, SessionLog } from '@ovfs/fuse-proto'
-import type { Operator } from 'opendal'
 import type { StateFolder } from './journal/state-folder.ts'
+import type { Operator } from './storage/binding.ts'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */

@@ -1,6 +1,5 @@
 // What a file system is made of, and what each part is given of the others: the only place that knows how they hang together.
 
-import type { Operator } from 'opendal'
 import { AttributeChanges } from './attributes/attribute-changes.ts'
 import { ExtendedAttributes } from './attributes/extended-attributes.ts'
 import type { CoarseClock } from './coarse-clock.ts'
@@ -23,6 +22,7 @@ import { Attempts } from './session/attempts.ts'
 import { KeptFileSystem } from './session/kept-file-system.ts'
 import { SessionRecord } from './session/session-record.ts'
 import { SessionTransfer } from './session/session-transfer.ts'
+import type { Operator } from './storage/binding.ts'
 import { KeyNames } from './storage/key-names.ts'
 import { Storage } from './storage/storage.ts'
 import { Publisher } from './writes/publication.ts'

@@ -1,8 +1,8 @@
 // Asking for names that nobody has: what the binding keeps of each rejected call must not add up.
 
-import { Operator } from 'opendal'
 import { afterEach, expect, test, vi } from 'vitest'
 import { Absences } from '../src/storage/absences.ts'
+import { Operator } from '../src/storage/binding.ts'
 import { Storage } from '../src/storage/storage.ts'
 
 afterEach(() => vi.restoreAllMocks())

@@ -1,6 +1,6 @@
-import { Operator } from 'opendal'
 import { beforeEach, expect, it } from 'vitest'
 import { OpendalFs, type StorageError } from '../src/index.ts'
+import { Operator } from '../src/storage/binding.ts'
 import { Faults, faulty } from './faulty-operator.ts'
 import { ctx, Guest, O_RDWR, O_WRONLY } from './guest.ts'
 import { service } from './services.ts'

@@ -4,8 +4,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Operator } from 'opendal'
 import { OpendalFs, type OpendalFsOptions, type ReplayReport, StateFolder } from '../src/index.ts'
+import type { Operator } from '../src/storage/binding.ts'
 import { Faults, faulty } from './faulty-operator.ts'
 import { Guest } from './guest.ts'
 

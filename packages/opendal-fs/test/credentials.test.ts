@@ -2,8 +2,8 @@
 
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Operator } from 'opendal'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Operator } from '../src/storage/binding.ts'
 import { Storage } from '../src/storage/storage.ts'
 
 /** What S3 says: OpenDAL takes the status for the kind where it does not know the code. */

@@ -1,7 +1,7 @@
 // An operator whose calls can be held back, counted and made to fail, by operation. Those on sidecars are left alone unless a
 // test is about them: they come and go with the times of files.
 
-import type { Operator } from 'opendal'
+import type { Operator } from '../src/storage/binding.ts'
 import { SIDECAR } from '../src/storage/key-names.ts'
 
 type Intercept = (operation: string, key: string) => Promise<void> | undefined

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Operator } from 'opendal'
+import { Operator } from '../src/storage/binding.ts'
 import type { Service } from './services.ts'
 
 const SQLITE = '/usr/bin/sqlite3'

@@ -1,10 +1,10 @@
 // What a guest can make grow, and where that ends.
 
 import { FsError, type FuseHandler, type NodeId, ROOT_NODE } from '@ovfs/fuse-proto'
-import { Operator } from 'opendal'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { BlockCache } from '../src/files/block-cache.ts'
 import { OpendalFs } from '../src/index.ts'
+import { Operator } from '../src/storage/binding.ts'
 import { ctx, Reply } from './guest.ts'
 
 async function served(options: { maxInodes?: number; maxHandles?: number }) {

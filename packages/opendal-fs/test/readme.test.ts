@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { ROOT_NODE } from '@ovfs/fuse-proto'
-import { Operator } from 'opendal'
 import { expect, it } from 'vitest'
 import { OpendalFs } from '../src/index.ts'
+import { Operator } from '../src/storage/binding.ts'
 
 it('runs the program of the README', async () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Operator } from 'opendal'
+import { Operator } from '../src/storage/binding.ts'
 import { startS3 } from './s3-server.ts'
 
 export interface Service {

@@ -1,5 +1,5 @@
-import { Operator } from 'opendal'
 import { expect, it } from 'vitest'
+import { Operator } from '../src/storage/binding.ts'
 import { isNotFound, isVersionLost, toStorageError } from '../src/storage/storage-error.ts'
 
 const of = (text: string, scheme = 's3') => toStorageError(new Error(text), scheme, 'read', 'k')

@@ -1,7 +1,7 @@
 // The operators through which a storage is asked, all made from one. Credentials end, and what OpenDAL has read of them once it
 // keeps: when the service refuses them, a new operator is asked for, which reads them again.
 
-import { type Operator, RetryLayer, TimeoutLayer } from 'opendal'
+import { type Operator, RetryLayer, TimeoutLayer } from './binding.ts'
 import type { RetryPolicy } from './deadline.ts'
 import { isRefusal } from './storage-error.ts'
 

@@ -3,12 +3,12 @@
 // over for writing must not change until the promise settles: OpenDAL copies it later, on another thread.
 
 import { FsError } from '@ovfs/fuse-proto'
-import type { Capability, Metadata, Operator } from 'opendal'
 import { parseTime, type Time } from '../attributes/time.ts'
 import { type Given, givenBy, type UserMetadata } from '../attributes/user-metadata.ts'
 import { listIndexed } from '../names/directory-index.ts'
 import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
+import type { Capability, Metadata, Operator } from './binding.ts'
 import { Connection } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { PartUpload } from './part-upload.ts'

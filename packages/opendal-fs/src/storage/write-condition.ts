@@ -1,8 +1,8 @@
 // The state that a key must be in for a write to replace it: told to services that see to it themselves. Elsewhere the only way is
 // to look directly before the write.
 
-import type { Capability } from 'opendal'
 import { metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
+import type { Capability } from './binding.ts'
 
 export interface WriteCondition {
   /** The version that must be there. */

@@ -130,10 +130,7 @@ const layer = name =>
     }
   }
 
-class BlockingReader {}
-class BlockingWriter {}
-
-module.exports = { Operator, Lister, Reader, Writer, BlockingReader, BlockingWriter }
-for (const name of ['TimeoutLayer', 'RetryLayer', 'ConcurrentLimitLayer', 'LoggingLayer', 'ThrottleLayer']) {
+module.exports = { Operator, Lister, Reader, Writer }
+for (const name of ['TimeoutLayer', 'RetryLayer']) {
   module.exports[name] = layer(name)
 }

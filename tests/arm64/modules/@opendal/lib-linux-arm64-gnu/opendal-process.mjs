@@ -2,15 +2,12 @@
 // JSON, it prints what the storage can do and ends.
 
 import {
-  ConcurrentLimitLayer,
-  LoggingLayer,
   Operator,
   RetryLayer,
-  ThrottleLayer,
   TimeoutLayer,
-} from 'opendal'
+} from '../../../../../packages/opendal-fs/dist/storage/binding.js'
 
-const layers = { ConcurrentLimitLayer, LoggingLayer, RetryLayer, ThrottleLayer, TimeoutLayer }
+const layers = { RetryLayer, TimeoutLayer }
 
 const failure = ({ message, code }) => ({ message, code })
 

@@ -1,0 +1,27 @@
+// OpenDAL. Everything that needs an Operator imports it from here: the operators and layers of one build of the binding
+// cannot be mixed with another's. The types are those of the newer build.
+
+import { createRequire } from 'node:module'
+import type * as opendal from 'opendal'
+import { BINDING_VARIABLE, type LoadedBinding, loadBinding } from './load-binding.ts'
+
+export type { Capability, Metadata } from 'opendal'
+
+const loaded: LoadedBinding<typeof opendal> = loadBinding({
+  require: createRequire(import.meta.url),
+  arch: process.arch,
+  wanted: process.env[BINDING_VARIABLE],
+})
+
+export const { Operator, RetryLayer, TimeoutLayer } = loaded.native
+export type Operator = opendal.Operator
+
+export interface BindingBuild {
+  /** Of the npm package, or the path that OVFS_OPENDAL names. */
+  readonly version: string
+  /** The newer build and why it is not used, if that is so. */
+  readonly passedOver: { readonly version: string; readonly reason: string } | undefined
+}
+
+/** The build of the binding that this process uses. */
+export const bindingBuild: BindingBuild = { version: loaded.version, passedOver: loaded.passedOver }
