@@ -3,7 +3,6 @@
 
 import { S_IFMT } from '../names/inode.ts'
 import { isRecord } from '../shapes.ts'
-import type { ObjectInfo } from '../storage/storage.ts'
 import type { Time } from './time.ts'
 
 /** Undefined members are as the service or the options have it. */
@@ -16,7 +15,7 @@ export interface AttributeEntry {
   readonly gid?: number | undefined
   readonly atime?: Time | undefined
   readonly mtime?: Time | undefined
-  /** The version of the object that the times belong to; see versionOf. */
+  /** The version of the object that the times belong to; see `versionName`. */
   readonly version?: string | undefined
   readonly target?: string | undefined
   readonly rdev?: number | undefined
@@ -45,13 +44,6 @@ const S_IFREG = 0o100000
 export function isSpecial({ mode }: { readonly mode?: number | undefined }): boolean {
   const type = (mode ?? 0) & S_IFMT
   return type !== 0 && type !== S_IFREG && type !== S_IFDIR
-}
-
-/** Tells versions of an object apart, as well as the service allows. */
-export function versionOf(info: ObjectInfo): string {
-  if (info.etag !== undefined) return info.etag
-  const { mtime, size } = info
-  return mtime === undefined ? String(size) : `${size}@${mtime.sec}.${mtime.nsec}`
 }
 
 /** @param entries by the key segments of their names */

@@ -5,7 +5,8 @@ import { encodedLength } from '@ovfs/fuse-proto'
 import { type Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../names/inode.ts'
 import type { Settings } from '../options.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
-import { type AttributeEntry, isSpecial, versionOf } from './attribute-entry.ts'
+import { isVersionNamed, versionName } from '../storage/version.ts'
+import { type AttributeEntry, isSpecial } from './attribute-entry.ts'
 import { compareTimes, type Time } from './time.ts'
 
 type Defaults = Pick<Settings, 'uid' | 'gid' | 'fileMode' | 'dirMode'>
@@ -51,7 +52,7 @@ function isOlder(time: Time, { attr, directory }: Inode): boolean {
 }
 
 function showTimes(inode: Inode, entry: AttributeEntry, info: ObjectInfo): void {
-  const isCurrent = entry.version === undefined || entry.version === versionOf(info)
+  const isCurrent = entry.version === undefined || isVersionNamed(info, entry.version)
   if (isCurrent && entry.mtime !== undefined) {
     inode.setTime(entry.mtime)
     inode.setChanged(entry.ctime)
@@ -94,7 +95,7 @@ export function entryOf(inode: Inode, defaults: Defaults, always: boolean): Attr
     xattrs: inode.xattrs,
   }
   const times = entry.mtime !== undefined || entry.atime !== undefined
-  const version = times && published !== undefined ? versionOf(published) : undefined
+  const version = times && published !== undefined ? versionName(published) : undefined
   const differs = Object.values(entry).some(value => value !== undefined && value !== ctime)
   return differs || always ? { ...entry, version } : undefined
 }

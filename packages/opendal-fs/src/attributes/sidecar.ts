@@ -9,7 +9,7 @@ import { type KeyNames, SIDECAR } from '../storage/key-names.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
-import { mayBeVersion } from '../writes/conflict.ts'
+import { compareVersions, mayBeVersion } from '../storage/version.ts'
 import {
   type AttributeEntry,
   decodeEntries,
@@ -17,7 +17,6 @@ import {
   encodeEntries,
   isSpecial,
   LARGEST_SIDECAR,
-  versionOf,
 } from './attribute-entry.ts'
 import { compareTimes, timeOf } from './time.ts'
 
@@ -237,7 +236,7 @@ export class Sidecar {
         if (isOvertaken()) continue
         return this.#take(info, new Map())
       }
-      if (this.#info !== undefined && isTellable(info) && versionOf(this.#info) === versionOf(info)) return
+      if (this.#info !== undefined && compareVersions(this.#info, info) === 'same') return
       if (info.size > this.#largest) return this.#refuse(info, `${info.size} bytes are too many`)
       try {
         const bytes = await this.#storage.read(key, 0, info.size, info.etag)
@@ -386,8 +385,4 @@ function merge(stored: Entries, changes: ReadonlyMap<string, SidecarChange>): En
 
 function isLink(entry: AttributeEntry | undefined): boolean {
   return entry !== undefined && isSpecial(entry)
-}
-
-function isTellable(info: ObjectInfo): boolean {
-  return info.etag !== undefined || info.mtime !== undefined
 }

@@ -3,19 +3,14 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  type AttributeEntry,
-  encodeEntries,
-  fromPlain,
-  isSpecial,
-  versionOf,
-} from '../attributes/attribute-entry.ts'
+import { type AttributeEntry, encodeEntries, fromPlain, isSpecial } from '../attributes/attribute-entry.ts'
 import { Sidecar } from '../attributes/sidecar.ts'
 import { compareTimes, type Time } from '../attributes/time.ts'
 import { statDirectory } from '../names/directory-index.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
+import { versionName } from '../storage/version.ts'
 import { recoveryName } from '../writes/conflict.ts'
 import type { KeptChange } from './journal-entries.ts'
 import { type StateError, toStateError } from './state-error.ts'
@@ -96,7 +91,7 @@ export class AttributeReplay {
       if (info === undefined) return
       const base = sidecar.get(segment)
       const ctime = base !== undefined && compareTimes(base.ctime, mtime) > 0 ? base.ctime : mtime
-      const entry = { ...base, ctime, mtime, atime: undefined, version: versionOf(info) }
+      const entry = { ...base, ctime, mtime, atime: undefined, version: versionName(info) }
       sidecar.restore(segment, { entry, at: ctime, over: sidecar.origin(segment) })
     })
     if (sidecar.isDamaged) await this.#keep(directory, wanted)
@@ -116,7 +111,7 @@ export class AttributeReplay {
     // The bytes are the same since it was written down; a move may have given them another version.
     return entry.version === undefined || info.kind !== 'file'
       ? entry
-      : { ...entry, version: versionOf(info) }
+      : { ...entry, version: versionName(info) }
   }
 
   /** A link or a device has no object, and lies in a directory that is there. */

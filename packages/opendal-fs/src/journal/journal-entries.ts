@@ -6,10 +6,11 @@ import { isPlainEntry, type PlainEntry } from '../attributes/attribute-entry.ts'
 import type { Time } from '../attributes/time.ts'
 import { type Fields, isCount, isFlag, isList, isOptional, isRecord, isText, isTime } from '../shapes.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
+import type { ObjectVersion } from '../storage/version.ts'
 import type { Change } from './journal-record.ts'
 
 /** What the storage said of an object; null if there was none. */
-export type Version = Pick<ObjectInfo, 'size' | 'etag' | 'mtime'> | null
+export type Version = ObjectVersion | null
 
 type Ranges = readonly (readonly [start: number, end: number])[]
 

@@ -13,7 +13,8 @@ import { finishDirectoryMove, isSameObject, moveObject } from '../storage/object
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
-import { mayBeVersion, recoveryName } from '../writes/conflict.ts'
+import { mayBeVersion } from '../storage/version.ts'
+import { recoveryName } from '../writes/conflict.ts'
 import { keptChange } from './attribute-notes.ts'
 import { AttributeReplay } from './attribute-replay.ts'
 import {

@@ -9,6 +9,7 @@ import { type BlockCache, Content } from '../files/block-cache.ts'
 import type { Settings } from '../options.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
+import { isSameVersion } from '../storage/version.ts'
 import { statDirectory } from './directory-index.ts'
 import { FOREVER, type Inode, S_IFLNK, S_IFMT } from './inode.ts'
 import type { InodeTable } from './inode-table.ts'
@@ -365,16 +366,4 @@ export class Tree {
 function isSameType(inode: Inode, info: ObjectInfo): boolean {
   if (inode.kind !== info.kind) return false
   return info.kind !== 'special' || ((info.mode! ^ inode.attr.mode) & S_IFMT) === 0
-}
-
-/** Without a time and an etag, a version is known by its size alone. */
-export function isSameVersion(a: ObjectInfo, b: ObjectInfo): boolean {
-  if (a.size !== b.size) return false
-  if (a.etag !== undefined && b.etag !== undefined) return a.etag === b.etag
-  return a.mtime?.sec === b.mtime?.sec && a.mtime?.nsec === b.mtime?.nsec
-}
-
-/** True if the storage gives no means to see that a file of the same size has changed. */
-export function isVersionBlind(info: ObjectInfo): boolean {
-  return info.etag === undefined && info.mtime === undefined
 }

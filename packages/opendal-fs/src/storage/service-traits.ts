@@ -1,17 +1,28 @@
 // What a service does that OpenDAL's `capability()` does not say: facts that hold for every server of a scheme, and facts that
 // one server shows only when it is used. `Storage` owns one instance; every layer above asks it instead of comparing schemes.
 
+import type { Time } from '../attributes/time.ts'
+
 /** Facts that hold for every server of a scheme. */
 interface SchemeTraits {
   /** Directories exist by themselves, and stat finds one under its key without the slash. */
   readonly realDirectories?: boolean
   /** `rename` moves a directory and everything in it in one step. */
   readonly movesDirectories?: boolean
+  /** stat tells times in whole seconds, rounded in this way, while a listing may have fractions of them. */
+  readonly wholeSeconds?: 'down' | 'up'
 }
 
 const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   fs: { realDirectories: true, movesDirectories: true },
   webdav: { realDirectories: true },
+  // Last-Modified of a HEAD has whole seconds (RFC 9110, 5.6.7).
+  s3: { wholeSeconds: 'down' },
+  oss: { wholeSeconds: 'down' },
+  cos: { wholeSeconds: 'down' },
+  obs: { wholeSeconds: 'down' },
+  // OpenStack Swift rounds it up.
+  swift: { wholeSeconds: 'up' },
 }
 
 export class ServiceTraits {
@@ -21,11 +32,19 @@ export class ServiceTraits {
   readonly realDirectories: boolean
   /** `rename` moves a directory and everything in it in one step. */
   readonly movesDirectories: boolean
+  readonly #wholeSeconds: 'down' | 'up' | undefined
 
   constructor(scheme: string) {
-    const { realDirectories = false, movesDirectories = false } = SCHEMES[scheme] ?? {}
+    const { realDirectories = false, movesDirectories = false, wholeSeconds } = SCHEMES[scheme] ?? {}
     this.scheme = scheme
     this.realDirectories = realDirectories
     this.movesDirectories = movesDirectories
+    this.#wholeSeconds = wholeSeconds
+  }
+
+  /** A time from a listing as stat would tell it, so that a version has one modification time. */
+  statTime(time: Time): Time {
+    if (this.#wholeSeconds === undefined || time.nsec === 0) return time
+    return { sec: this.#wholeSeconds === 'up' ? time.sec + 1 : time.sec, nsec: 0 }
   }
 }

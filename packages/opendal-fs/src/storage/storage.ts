@@ -14,6 +14,7 @@ import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { PartUpload } from './part-upload.ts'
 import { ServiceTraits } from './service-traits.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
+import { strongEtag } from './version.ts'
 import { conditionOptions, type WriteCondition } from './write-condition.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
@@ -143,13 +144,14 @@ export class Storage {
 
   /**
    * Exactly the bytes asked for: the range must lie within the object, or the read fails as a lost version does.
-   * @param etag refuses any other version, where the service can
+   * @param etag refuses any other version, where the service can and the ETag is strong
    */
   async read(key: string, offset: number, length: number, etag?: string): Promise<Uint8Array> {
+    const ifMatch = this.capability.readWithIfMatch ? strongEtag(etag) : undefined
     const options = {
       offset: BigInt(offset),
       size: BigInt(length),
-      ...(etag !== undefined && this.capability.readWithIfMatch ? { ifMatch: etag } : {}),
+      ...(ifMatch !== undefined && { ifMatch }),
     }
     const bytes = await this.#ask('read', key, operator => operator.read(key, options))
     // As a plain Uint8Array: cutting pieces from a Buffer costs twice as much.
@@ -245,7 +247,8 @@ export class Storage {
       // fs and webdav list the directory itself, object stores its marker.
       if (path === key || path === '/' || !path.startsWith(key)) continue
       const segment = path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length)
-      const info = toInfo(entry.metadata(), false)
+      const shown = toInfo(entry.metadata(), false)
+      const info = { ...shown, mtime: shown.mtime && this.traits.statTime(shown.mtime) }
       // Without a time or an etag the listed size is a default, not a size. User metadata is never listed.
       const known =
         !this.#userMetadata && info.kind === 'file' && (info.mtime !== undefined || info.etag !== undefined)

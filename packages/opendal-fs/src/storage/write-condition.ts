@@ -1,8 +1,9 @@
-// The state that a key must be in for a write to replace it: told to services that see to it themselves. Elsewhere the only way is
-// to look directly before the write.
+// The state that a key must be in for a write to replace it. Services that enforce conditions get it with the write. Elsewhere, and
+// where only a weak ETag is known, the only way is to look directly before the write.
 
 import { metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
 import type { Capability } from './binding.ts'
+import { strongEtag } from './version.ts'
 
 export interface WriteCondition {
   /** The version that must be there. */
@@ -25,10 +26,11 @@ export function conditionOptions(
   { etag, absent, metadata }: WriteCondition,
   { writeWithIfMatch, writeWithIfNotExists, writeWithUserMetadata }: Capability,
 ): ConditionOptions {
+  const ifMatch = writeWithIfMatch ? strongEtag(etag) : undefined
   const userMetadata = metadata && writeWithUserMetadata ? metadataFor(metadata) : undefined
   return {
     ...(userMetadata !== undefined && { userMetadata }),
-    ...(etag !== undefined && writeWithIfMatch && { ifMatch: etag }),
+    ...(ifMatch !== undefined && { ifMatch }),
     ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
   }
 }
@@ -38,5 +40,5 @@ export function isEnforced(
   { etag, absent }: WriteCondition,
   { writeWithIfMatch, writeWithIfNotExists }: Capability,
 ): boolean {
-  return absent === true ? writeWithIfNotExists : etag !== undefined && writeWithIfMatch
+  return absent === true ? writeWithIfNotExists : strongEtag(etag) !== undefined && writeWithIfMatch
 }

@@ -36,15 +36,6 @@ export class ConflictError extends FsError {
   }
 }
 
-/** False only if what was found is surely another version: what a service does not tell cannot differ. */
-export function mayBeVersion(expected: ObjectInfo | undefined, found: ObjectInfo | undefined): boolean {
-  if (expected === undefined || found === undefined) return expected === found
-  if (expected.kind !== found.kind || expected.size !== found.size) return false
-  if (expected.etag !== undefined && found.etag !== undefined) return expected.etag === found.etag
-  if (expected.mtime === undefined || found.mtime === undefined) return true
-  return expected.mtime.sec === found.mtime.sec && expected.mtime.nsec === found.mtime.nsec
-}
-
 /** True if the object is just what was to be published: then nobody has lost anything. False if it is replaced meanwhile. */
 export async function isSameContent(
   storage: Storage,

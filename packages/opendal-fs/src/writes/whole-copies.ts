@@ -5,7 +5,7 @@ import type { SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import { replaceByCopy } from '../storage/object-replacement.ts'
 import { StorageError } from '../storage/storage-error.ts'
-import { mayBeVersion } from './conflict.ts'
+import { mayBeVersion } from '../storage/version.ts'
 import type { Publisher } from './publication.ts'
 
 export class WholeCopies {
