@@ -3,6 +3,7 @@
 
 import type { Capability, Operator, ReplayReport } from '@ovfs/opendal-fs'
 import type { FdStore } from '@ovfs/virtio-fs'
+import { Credentials } from './credentials.ts'
 import { CliError, oneLine } from './error.ts'
 import { ExitCode, failureCode } from './exit-code.ts'
 import { requireFolder } from './host-folder.ts'
@@ -13,7 +14,7 @@ import type { Endpoint, FileSettings, ServeSettings } from './settings.ts'
 import { groupId, listenWith } from './socket-file.ts'
 import { type ShareStatus, type StatusEmitter, tellStatusOnRequest } from './status.ts'
 import { catchStopSignals, type SignalEmitter, type StopSignal } from './stop-signals.ts'
-import { buildOperator, openStorage } from './storage-check.ts'
+import { openStorage } from './storage-check.ts'
 import { parseStorage, type Storage } from './uri.ts'
 
 export interface ShareEvents {
@@ -36,8 +37,8 @@ export interface ShareEvents {
 
 export interface ShareOptions {
   readonly operator: Operator
-  /** Another one, with the credentials that there are now; undefined if they cannot be read. */
-  readonly renewOperator: () => Operator | undefined
+  /** See Credentials.renew. */
+  readonly renewOperator: (mayGuess: boolean) => Operator | undefined
   readonly storage: Storage
   readonly endpoint: Endpoint
   readonly tag: string | undefined
@@ -98,21 +99,6 @@ export async function serve(settings: ServeSettings, host: ServeHost): Promise<E
   }
 }
 
-/** Files and profiles may say something else by now; the environment of a process stays. */
-function renewed({ uri, assignments }: ServeSettings, host: ServeHost, log: Log): Operator | undefined {
-  try {
-    const { service, options, secrets } = parseStorage(uri, assignments, processSources)
-    for (const secret of secrets) host.redactor.add(secret)
-    const operator = buildOperator(service, options)
-    log.info('the service refused the credentials: they have been read again')
-    return operator
-  } catch (error) {
-    if (!(error instanceof CliError)) throw error
-    log.error('the credentials cannot be read again', { reason: oneLine(error) })
-    return undefined
-  }
-}
-
 async function run(
   settings: ServeSettings,
   host: ServeHost,
@@ -138,9 +124,10 @@ async function run(
 
   const visit = new FirstVisit(settings.once)
   if (settings.files.stateDir !== undefined) service.status.replaying()
+  const credentials = new Credentials(settings, host.redactor, log, storage)
   const share = await host.openShare({
     operator,
-    renewOperator: () => renewed(settings, host, log),
+    renewOperator: mayGuess => credentials.renew(mayGuess),
     storage,
     endpoint,
     tag: settings.tag,

@@ -207,15 +207,29 @@ describe('serve', () => {
     ])
     const { renewOperator } = await run.listening
     expect(seen.at(-1)).toBe('FIRSTKEY')
+    expect(renewOperator(true), 'the file has not changed').toBeUndefined()
     writeFileSync(file, 'SECONDKEY\n')
-    await renewOperator()!.list('/')
+    await renewOperator(false)!.list('/')
     expect(seen.at(-1)).toBe('SECONDKEY')
+    expect(renewOperator(true), 'the file has not changed since').toBeUndefined()
     rmSync(file)
-    expect(renewOperator()).toBeUndefined()
-    expect(run.output()).toMatch(/the credentials cannot be read again.*cannot read .*key \(ENOENT\)/)
+    expect(renewOperator(true)).toBeUndefined()
+    expect(renewOperator(true)).toBeUndefined()
+    expect(
+      run.output().match(/the credentials cannot be read again.*cannot read .*key \(ENOENT\)/g),
+    ).toHaveLength(1)
     run.signals.emit('SIGTERM', 'SIGTERM')
     expect(await run.ended).toBe(0)
     server.close()
+  })
+
+  it('makes another operator from credentials that OpenDAL finds only when it may guess', async () => {
+    const run = start(MEMORY)
+    const { renewOperator } = await run.listening
+    expect(renewOperator(false)).toBeUndefined()
+    expect(renewOperator(true)).toBeDefined()
+    run.signals.emit('SIGTERM', 'SIGTERM')
+    await run.ended
   })
 
   it('leaves the front-end to its service manager if there is a state folder, unless it is told not to', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KeptFolder, SessionLog } from '@ovfs/fuse-proto'
 import type { StateFolder } from './journal/state-folder.ts'
-import type { Operator } from './storage/binding.ts'
+import type { RenewOperator } from './storage/connection.ts'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */
@@ -59,11 +59,8 @@ export interface OpendalFsOptions {
   readonly readOnly?: boolean
   /** The size that the file system claims to have, in bytes; default 1 PiB. */
   readonly capacityBytes?: number
-  /**
-   * Asked for another operator on the same place when the service refuses the credentials, at most every few seconds: one that
-   * has read them again. Undefined if there is nothing new to try.
-   */
-  readonly renewOperator?: () => Operator | undefined
+  /** Reads the credentials again when the service refuses them. Default none. */
+  readonly renewOperator?: RenewOperator
   /** What all files together may hold, in bytes; a write beyond it fails with EDQUOT. Default no limit. */
   readonly maxBytes?: number
   /** How many files and directories there may be; making more fails with EDQUOT. Default no limit. */
@@ -89,7 +86,7 @@ export interface SessionKeeping {
 export type Settings = Required<Omit<OpendalFsOptions, 'state' | 'session' | 'renewOperator'>> & {
   readonly state: StateFolder | undefined
   readonly session: SessionKeeping | undefined
-  readonly renewOperator: (() => Operator | undefined) | undefined
+  readonly renewOperator: RenewOperator | undefined
 }
 
 export function settingsOf(options: OpendalFsOptions): Settings {

@@ -22,6 +22,16 @@ it.each([
     'ESTALE',
     false,
   ],
+  [
+    'Unexpected (permanent) at read, context: { response: Parts { status: 400, version: H } } => S3Error { code: "ExpiredToken" }',
+    'EACCES',
+    false,
+  ],
+  [
+    'Unexpected (permanent) at read, context: { response: Parts { status: 400, version: H } } => S3Error { code: "KeyTooLongError" }',
+    'ENAMETOOLONG',
+    false,
+  ],
   ['ConfigInvalid (permanent) at read, context: { } => NoSuchBucket', 'EIO', false],
   ['Unsupported (permanent) at rename, context: { } => operation is not supported', 'EOPNOTSUPP', false],
   ['AlreadyExists (permanent) at write, context: { } => x', 'EEXIST', false],

@@ -1,9 +1,9 @@
-// The operators through which a storage is asked, all made from one. Credentials end, and what OpenDAL has read of them once it
-// keeps: when the service refuses them, a new operator is asked for, which reads them again.
+// The operators through which a storage is asked, all made from one. OpenDAL reads credentials once and keeps them, while they
+// expire or are rotated: when the service refuses them, a new operator is made, which reads them again.
 
 import { type Operator, RetryLayer, TimeoutLayer } from './binding.ts'
 import type { RetryPolicy } from './deadline.ts'
-import { isRefusal } from './storage-error.ts'
+import { type Refusal, refusalOf } from './service-answer.ts'
 
 export interface ConnectionOptions {
   readonly timeoutMs: number
@@ -11,13 +11,21 @@ export interface ConnectionOptions {
   readonly uploadMs: number
   /** Of each part. */
   readonly retries: RetryPolicy
-  /** Another operator on the same place, with what credentials there are now; undefined if there is nothing new to try. */
-  readonly renewOperator: (() => Operator | undefined) | undefined
+  readonly renewOperator: RenewOperator | undefined
 }
 
-/** A service that refuses everything is not asked with new operators all the time: between two there is this, and ever more. */
+/**
+ * Makes another operator on the same place with the credentials that can be read now.
+ * @param mayGuess make it also if nobody can tell whether the credentials are other ones
+ * @returns undefined if the credentials are the same, or cannot be read
+ */
+export type RenewOperator = (mayGuess: boolean) => Operator | undefined
+
+/** The pause between two guesses. It doubles while the service keeps refusing the credentials. */
 const FIRST_PAUSE_MS = 5_000
 const LONGEST_PAUSE_MS = 600_000
+/** The least time between two comparisons of the credentials for objects that the service refuses a known caller. */
+const COMPARISON_PAUSE_MS = 1_000
 
 export class Connection {
   readonly #options: ConnectionOptions
@@ -25,7 +33,9 @@ export class Connection {
   #patient: Operator
   #uploader: Operator
   #pauseMs = FIRST_PAUSE_MS
-  #notBefore = 0
+  #generation = 0
+  #noGuessBefore = 0
+  #noComparisonBefore = 0
 
   constructor(operator: Operator, options: ConnectionOptions) {
     this.#options = options
@@ -49,28 +59,52 @@ export class Connection {
     return this.#uploader
   }
 
-  /** Calls, and once more with a new operator if the service refuses the one that there is. */
-  async call<T>(work: (operator: Operator) => Promise<T>): Promise<T> {
-    const used = this.#plain
-    try {
-      return await work(used)
-    } catch (error) {
-      // Another call may have been faster.
-      if (!isRefusal(error) || (used === this.#plain && !this.#renew())) throw error
-    }
-    const result = await work(this.#plain)
-    this.#pauseMs = FIRST_PAUSE_MS
-    return result
+  /** Counts the operators so far. */
+  get generation(): number {
+    return this.#generation
   }
 
-  #renew(): boolean {
+  /** Calls, and once more with a new operator if the service refuses the credentials and there are others. */
+  async call<T>(work: (operator: Operator) => Promise<T>): Promise<T> {
+    const { generation } = this
+    try {
+      return await work(this.#plain)
+    } catch (error) {
+      if (!this.renew(error, generation)) throw error
+    }
+    try {
+      const result = await work(this.#plain)
+      this.#pauseMs = FIRST_PAUSE_MS
+      return result
+    } catch (error) {
+      // A known caller is refused something: the credentials are good.
+      if (isOfObject(refusalOf(error))) this.#pauseMs = FIRST_PAUSE_MS
+      throw error
+    }
+  }
+
+  /**
+   * To be called when a call has failed.
+   * @param generation of the operator that was called
+   * @returns true if the call may succeed now, with another operator
+   */
+  renew(error: unknown, generation: number): boolean {
+    const refusal = refusalOf(error)
+    if (refusal === undefined || refusal === 'object') return false
+    // Another call was faster.
+    if (generation !== this.#generation) return true
     const { renewOperator } = this.#options
     const now = Date.now()
-    if (renewOperator === undefined || now < this.#notBefore) return false
-    this.#notBefore = now + this.#pauseMs
-    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
-    const operator = renewOperator()
+    const mayGuess = refusal !== 'access' && now >= this.#noGuessBefore
+    if (refusal === 'access' && now < this.#noComparisonBefore) return false
+    this.#noComparisonBefore = now + COMPARISON_PAUSE_MS
+    const operator = renewOperator?.(mayGuess)
     if (operator === undefined) return false
+    if (mayGuess) {
+      this.#noGuessBefore = now + this.#pauseMs
+      if (refusal === 'credentials') this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
+    }
+    this.#generation++
     this.#patient = operator
     this.#plain = this.#limited(operator)
     this.#uploader = this.#uploading(operator)
@@ -86,6 +120,10 @@ export class Connection {
     const uploader = operator.layer(timeLimit(timeoutMs + uploadMs))
     return retries.attempts === 1 ? uploader : uploader.layer(repeating(retries))
   }
+}
+
+function isOfObject(refusal: Refusal | undefined): boolean {
+  return refusal === 'access' || refusal === 'object'
 }
 
 type Layer = Parameters<Operator['layer']>[0]

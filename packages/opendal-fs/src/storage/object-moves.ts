@@ -155,7 +155,7 @@ async function copyObject(storage: Storage, from: string, to: string, size: numb
   if (storage.capability.copy) {
     await storage.copy(from, to, size)
   } else if (storage.capability.writeCanMulti) {
-    await uploadParts(storage, to, size, readParts(storage, from, size))
+    await uploadParts(storage, to, size, () => readParts(storage, from, size))
   } else {
     await storage.write(to, size === 0 ? new Uint8Array(0) : await storage.read(from, 0, size))
   }

@@ -73,7 +73,7 @@ async function writeObject(
   confirm?: () => Promise<void>,
 ): Promise<Uint8Array | undefined> {
   if (size > SINGLE_WRITE && storage.capability.writeCanMulti) {
-    const parts = source.parts(size, storage.partBytes(size))
+    const parts = () => source.parts(size, storage.partBytes(size))
     await uploadParts(storage, key, size, parts, condition, confirm)
     return undefined
   }

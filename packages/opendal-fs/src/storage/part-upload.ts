@@ -6,6 +6,9 @@ import { FsError } from '@ovfs/fuse-proto'
 import type { Storage } from './storage.ts'
 import type { WriteCondition } from './write-condition.ts'
 
+/** An upload begins again once when its credentials were replaced. */
+const ATTEMPTS = 2
+
 /** The parts of an upload stay at the service, where they may cost money and nobody sees them. */
 export class AbandonedUpload extends FsError {
   readonly key: string
@@ -26,6 +29,8 @@ export class AbandonedUpload extends FsError {
 export interface UploadSteps {
   write(content: Buffer): Promise<void>
   complete(): Promise<void>
+  /** The service has been given other credentials since the upload began, which the upload cannot use. */
+  isOutdated(): boolean
   abandoned(error: AbandonedUpload): void
 }
 
@@ -52,6 +57,11 @@ export class PartUpload {
     return this.#steps.complete()
   }
 
+  /** True if the upload fails for its old credentials, and a new one would have others. */
+  get isOutdated(): boolean {
+    return this.#steps.isOutdated()
+  }
+
   /** To be called instead of `complete`, or after it has failed. */
   abandon(cause: unknown): void {
     if (this.#sent > 0) this.#steps.abandoned(new AbandonedUpload(this.key, this.#sent, cause))
@@ -60,26 +70,29 @@ export class PartUpload {
 
 /**
  * Replaces the object with what `parts` yields, in order, without holding all of it.
- * @param parts `storage.partBytes(size)` each; one may be reused once the next is asked for
+ * @param parts yields `storage.partBytes(size)` each; one may be reused once the next is asked for. Called a second time if the
+ * upload must begin again because the credentials were replaced.
  * @param confirm rejects if the object must not be replaced after all
  */
 export async function uploadParts(
   storage: Storage,
   key: string,
   size: number,
-  parts: AsyncIterable<Uint8Array>,
+  parts: () => AsyncIterable<Uint8Array>,
   condition: WriteCondition = {},
   confirm: () => Promise<void> = async () => undefined,
 ): Promise<void> {
   await storage.uploads.run(async () => {
-    const upload = await storage.upload(key, storage.partBytes(size), condition)
-    try {
-      for await (const part of parts) await upload.write(part)
-      await confirm()
-      await upload.complete()
-    } catch (error) {
-      upload.abandon(error)
-      throw error
+    for (let attempt = 1; ; attempt++) {
+      const upload = await storage.upload(key, storage.partBytes(size), condition)
+      try {
+        for await (const part of parts()) await upload.write(part)
+        await confirm()
+        return await upload.complete()
+      } catch (error) {
+        upload.abandon(error)
+        if (!upload.isOutdated || attempt === ATTEMPTS) throw error
+      }
     }
   })
 }

@@ -3,6 +3,7 @@
 // headers: it goes to the host's log, never to a guest.
 
 import { Errno, type ErrnoName, errnoName, FsError } from '@ovfs/fuse-proto'
+import { answerOf, refusalOf } from './service-answer.ts'
 
 /** OpenDAL's error kinds, and ours: a deadline that passed, and a text that is no OpenDAL error. */
 export type StorageErrorKind =
@@ -45,6 +46,7 @@ const ERRNO_OF_KIND: Readonly<Record<StorageErrorKind, ErrnoName>> = {
 
 const SHAPE = /^(\w+) \((permanent|temporary|persistent)\) at /
 const OS_ERROR = /\(os error (\d+)\)\s*$/
+const KEY_TOO_LONG: ReadonlySet<string | undefined> = new Set(['KeyTooLongError', 'KeyTooLong'])
 const LOST_RANGE = /=> reader got too (?:little|much) data|status: 416,/
 
 export class StorageError extends FsError {
@@ -86,7 +88,10 @@ export function toStorageError(error: unknown, scheme: string, operation: string
     transient = status === 'temporary'
   }
   if (kind === 'Unexpected' && LOST_RANGE.test(text)) kind = 'RangeNotSatisfied'
+  // S3 refuses an expired token with status 400, for which OpenDAL has no kind.
+  if (refusalOf(error) === 'credentials') kind = 'PermissionDenied'
   let errno = ERRNO_OF_KIND[kind]
+  if (KEY_TOO_LONG.has(answerOf(error).code)) errno = 'ENAMETOOLONG'
   if (scheme === 'fs') {
     errno = osErrno(text) ?? errno
     // The local kernel's word is final; OpenDAL calls even ENOTEMPTY temporary.
@@ -94,15 +99,6 @@ export function toStorageError(error: unknown, scheme: string, operation: string
     if (errno === 'ENOENT') kind = 'NotFound'
   }
   return new StorageError(kind, errno, transient, operation, key, text, { cause: error })
-}
-
-// What S3 says with status 400, for which OpenDAL has no kind, when credentials have ended.
-const ENDED_CREDENTIALS = /\b(?:ExpiredToken|InvalidToken|TokenRefreshRequired|RequestExpired)\b/
-
-/** The service takes the credentials no more, or never took them. */
-export function isRefusal(error: unknown): boolean {
-  const text = error instanceof Error ? error.message : String(error)
-  return SHAPE.exec(text)?.[1] === 'PermissionDenied' || ENDED_CREDENTIALS.test(text)
 }
 
 export function deadlineError(operation: string, key: string, milliseconds: number): StorageError {

@@ -9,9 +9,10 @@ import { listIndexed } from '../names/directory-index.ts'
 import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
 import type { Capability, Metadata, Operator } from './binding.ts'
-import { Connection } from './connection.ts'
+import { Connection, type RenewOperator } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { PartUpload } from './part-upload.ts'
+import { withCode } from './service-answer.ts'
 import { ServiceTraits } from './service-traits.ts'
 import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
 import { strongEtag } from './version.ts'
@@ -57,7 +58,7 @@ export interface StorageOptions {
   /** The longest that one operation may take, retries included. */
   readonly timeoutMs: number
   readonly readOnly: boolean
-  readonly renewOperator?: (() => Operator | undefined) | undefined
+  readonly renewOperator?: RenewOperator | undefined
   /** Where the service cannot list, sidecars tell which names there are. */
   readonly attrs?: 'sidecar' | 'none'
   /** Ask for user metadata: one request for each file. */
@@ -127,11 +128,14 @@ export class Storage {
   async stat(key: string): Promise<ObjectInfo | undefined> {
     const path = key === '' ? '/' : key
     try {
-      if (this.#absences.expected && !(await this.#ask('stat', key, operator => operator.exists(path)))) {
+      if (this.#absences.expected && !(await this.#exists(key, path))) {
         this.#absences.seen(true)
         return undefined
       }
-      const info = toInfo(await this.#ask('stat', key, operator => operator.stat(path)), this.#userMetadata)
+      const info = toInfo(
+        await this.#ask('stat', key, operator => withCode(operator, path, () => operator.stat(path))),
+        this.#userMetadata,
+      )
       this.#absences.seen(false)
       return info
     } catch (error) {
@@ -140,6 +144,10 @@ export class Storage {
       this.#absences.rejected()
       return undefined
     }
+  }
+
+  #exists(key: string, path: string): Promise<boolean> {
+    return this.#ask('stat', key, operator => withCode(operator, path, () => operator.exists(path)))
   }
 
   /**
@@ -182,11 +190,20 @@ export class Storage {
       ...conditionOptions(condition, this.capability),
     }
     const extraMs = partsMs(partBytes)
+    const { generation } = this.#connection
+    // The writer keeps the operator that it was made with.
+    const renewing = <T>(step: Promise<T>): Promise<T> =>
+      step.catch(error => {
+        this.#connection.renew(error, generation)
+        throw error
+      })
     const writer = await this.#change('write', key, () => this.#connection.uploader.writer(key, options))
     return new PartUpload(key, partBytes, {
       // Retried inside, part by part: the parts before it are in the writer's state.
-      write: content => this.#run('write', key, () => writer.write(content), extraMs, false, NO_RETRIES),
-      complete: () => this.#change('close', key, () => writer.close(), extraMs, NO_RETRIES),
+      write: content =>
+        renewing(this.#run('write', key, () => writer.write(content), extraMs, false, NO_RETRIES)),
+      complete: () => renewing(this.#change('close', key, () => writer.close(), extraMs, NO_RETRIES)),
+      isOutdated: () => this.#connection.generation !== generation,
       abandoned: error => {
         // The new object beside the old one is deleted there.
         if (this.scheme !== 'fs') this.report(error)
@@ -264,14 +281,21 @@ export class Storage {
   /** True if the directory has at least one child that is not to be ignored. */
   async hasChildren(key: string, ignore: (segment: string) => boolean): Promise<boolean> {
     if (!this.capability.list) return (await this.list(key)).some(({ segment }) => !ignore(segment))
-    const lister = await this.#ask('list', key, operator => operator.lister(key))
-    for (;;) {
-      const entry = await this.#once('list', key, () => lister.next())
-      if (entry === null) return false
-      const path = entry.path()
-      if (path === key || path === '/' || !path.startsWith(key)) continue
-      if (!ignore(path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length))) return true
-    }
+    return this.#ask(
+      'list',
+      key,
+      async operator => {
+        const lister = await operator.lister(key)
+        for (;;) {
+          const entry = await lister.next()
+          if (entry === null) return false
+          const path = entry.path()
+          if (path === key || path === '/' || !path.startsWith(key)) continue
+          if (!ignore(path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length))) return true
+        }
+      },
+      LISTING_PATIENCE * this.#timeoutMs,
+    )
   }
 
   /** Something is wrong with what the storage holds, while nobody is there to whom it could be an answer. */
