@@ -7,6 +7,7 @@ import { AttributeNotes, type EntryChange, keptChange } from '../journal/attribu
 import type { Journal } from '../journal/journal.ts'
 import type { EntryKey, KeptChange } from '../journal/journal-entries.ts'
 import { StateError } from '../journal/state-error.ts'
+import { isLookAlike } from '../names/directory-index.ts'
 import type { Inode } from '../names/inode.ts'
 import { forEachConcurrently, type SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
@@ -92,6 +93,18 @@ export class Attributes {
     if (!this.kept) return undefined
     const entry = this.#sidecar(directory).get(segment)
     return entry === undefined || !isSpecial(entry) ? undefined : infoOf(entry)
+  }
+
+  /** True if the sidecar, which must be fresh, has an entry of that name. */
+  isIndexed(directory: Inode, segment: string): boolean {
+    return this.#sidecar(directory).get(segment) !== undefined
+  }
+
+  /** True if it has an entry of another name that looks alike to a service that guesses directories. */
+  hasLookAlike(directory: Inode, segment: string): boolean {
+    for (const [other] of this.#sidecar(directory).entries())
+      if (other !== segment && isLookAlike(segment, other)) return true
+    return false
   }
 
   /** All of them. */

@@ -28,13 +28,21 @@ export async function listIndexed(storage: Storage, key: string): Promise<Listed
 /** A directory that only its marker may tell of. */
 export async function statDirectory(storage: Storage, key: string): Promise<ObjectInfo | undefined> {
   const info = await storage.stat(key)
-  if (info !== undefined) return info.kind === 'directory' ? info : undefined
-  if (storage.capability.list) return undefined
-  // Where prefixes cannot be listed, only our marker tells of a directory.
+  if (info !== undefined && info.kind !== 'directory') return undefined
+  if (info === undefined && (storage.capability.list || storage.traits.guessesDirectories)) return undefined
+  if (info !== undefined && !storage.traits.guessesDirectories) return info
+  // Where prefixes cannot be listed, only our marker tells of a directory for certain.
   const marker = await storage.stat(key + DIRECTORY_MARKER)
-  return marker === undefined
-    ? undefined
-    : { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
+  if (marker !== undefined) return { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
+  return info && { ...info, guessed: true }
+}
+
+/** True if a service that guesses directories takes `other` for `segment`: SQL's LIKE, with ASCII letters alike. */
+export function isLookAlike(segment: string, other: string): boolean {
+  const pattern = Array.from(segment, character =>
+    character === '%' ? '.*' : character === '_' ? '.' : character.replace(/[\\^$.*+?()[\]{}|/-]/u, '\\$&'),
+  )
+  return new RegExp(`^${pattern.join('')}$`, 'isu').test(other)
 }
 
 async function ownObjects(
@@ -42,7 +50,7 @@ async function ownObjects(
   key: string,
   sidecar: ObjectInfo | undefined,
 ): Promise<ListedObject[]> {
-  const marker = storage.capability.createDir ? undefined : await storage.stat(key + DIRECTORY_MARKER)
+  const marker = !storage.marksDirectories ? undefined : await storage.stat(key + DIRECTORY_MARKER)
   const listed: ListedObject[] = []
   if (sidecar !== undefined) listed.push({ segment: SIDECAR, kind: 'file', info: sidecar })
   if (marker !== undefined) listed.push({ segment: DIRECTORY_MARKER, kind: 'file', info: marker })

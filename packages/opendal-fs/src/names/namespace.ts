@@ -91,8 +91,7 @@ export class Namespace {
       const segment = names.toSegment(name)
       const key = `${this.#tree.key(parent)}${segment}/`
       await attributes.announceName(parent, segment)
-      if (storage.capability.createDir) await storage.createDirectory(key)
-      else await storage.write(key + DIRECTORY_MARKER, new Uint8Array(0))
+      await storage.createDirectory(key)
       // A lookup may have seen it meanwhile.
       const inode = parent.directory!.children.get(name) ?? this.#tree.table.add(parent, name, true)
       this.made(inode, creator, mode)
@@ -289,7 +288,7 @@ export class Namespace {
     const key = this.#tree.key(inode)
     if (attributes.kept) await storage.delete(key + SIDECAR)
     attributes.cleared(inode)
-    if (!storage.capability.createDir) await storage.delete(key + DIRECTORY_MARKER)
+    if (storage.marksDirectories) await storage.delete(key + DIRECTORY_MARKER)
     try {
       await storage.delete(key)
     } catch (error) {

@@ -318,9 +318,24 @@ export class Tree {
     if (shown !== undefined) return shown
     const segment = this.names.toSegment(name)
     const [info] = await Promise.all([this.#stat(this.key(parent) + segment), this.attributes.fresh(parent)])
+    if (info?.guessed === true && this.#isMistaken(parent, segment))
+      return this.attributes.special(parent, segment)
     // A pipe or a device on a local folder: reading one could wait for ever.
     if (info !== undefined) return info.kind === 'other' ? undefined : info
     return this.attributes.special(parent, segment)
+  }
+
+  /**
+   * True if a directory that the service only guesses is another one: it is in no index, while a directory that looks alike
+   * to the service is, beside it or beside one above it. Without such a directory, rows of other programs are what it found.
+   */
+  #isMistaken(parent: Inode, segment: string): boolean {
+    const { attributes } = this
+    if (!attributes.indexed || attributes.isIndexed(parent, segment)) return false
+    let [above, below]: [Inode | undefined, string] = [parent, segment]
+    for (; above !== undefined; [above, below] = [above.parent, this.segment(above)])
+      if (attributes.hasLookAlike(above, below)) return true
+    return false
   }
 
   /** The same for a name that stands for a segment without a name; undefined if it does not. */

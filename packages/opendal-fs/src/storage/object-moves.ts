@@ -116,6 +116,7 @@ class TreeMove {
   }
 
   async #createDirectories(): Promise<void> {
+    // Where there are only markers, each is moved as the object that it is.
     if (!this.#storage.capability.createDir) return
     for (const directory of this.#directories) await this.#storage.createDirectory(this.#to + directory)
   }

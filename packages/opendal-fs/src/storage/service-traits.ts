@@ -11,6 +11,10 @@ interface SchemeTraits {
   readonly movesDirectories?: boolean
   /** stat tells times in whole seconds, rounded in this way, while a listing may have fractions of them. */
   readonly wholeSeconds?: 'down' | 'up'
+  /** The binding fetches every value whole and cuts the range out itself. It panics if the value is shorter than the range. */
+  readonly cutsRanges?: 'remote' | 'in-process'
+  /** stat takes a directory for found if any key matches its name without case and with `_` and `%` as wildcards. */
+  readonly guessesDirectories?: boolean
 }
 
 const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
@@ -23,6 +27,25 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   obs: { wholeSeconds: 'down' },
   // OpenStack Swift rounds it up.
   swift: { wholeSeconds: 'up' },
+  sqlite: { guessesDirectories: true },
+  dashmap: { cutsRanges: 'in-process' },
+  memory: { cutsRanges: 'in-process' },
+  moka: { cutsRanges: 'in-process' },
+  cacache: { cutsRanges: 'remote' },
+  'cloudflare-kv': { cutsRanges: 'remote' },
+  d1: { cutsRanges: 'remote' },
+  foundationdb: { cutsRanges: 'remote' },
+  gridfs: { cutsRanges: 'remote' },
+  memcached: { cutsRanges: 'remote' },
+  mongodb: { cutsRanges: 'remote' },
+  mysql: { cutsRanges: 'remote' },
+  persy: { cutsRanges: 'remote' },
+  postgresql: { cutsRanges: 'remote' },
+  redb: { cutsRanges: 'remote' },
+  rocksdb: { cutsRanges: 'remote' },
+  sled: { cutsRanges: 'remote' },
+  surrealdb: { cutsRanges: 'remote' },
+  tikv: { cutsRanges: 'remote' },
 }
 
 export class ServiceTraits {
@@ -32,13 +55,20 @@ export class ServiceTraits {
   readonly realDirectories: boolean
   /** `rename` moves a directory and everything in it in one step. */
   readonly movesDirectories: boolean
+  /** How ranges are read safely where the binding cuts them: values whole, or, if the service is in this process, after a look. */
+  readonly cutsRanges: 'remote' | 'in-process' | undefined
+  /** What stat says of a directory is only a guess, by case-insensitive matching with wildcards: SQL's LIKE. */
+  readonly guessesDirectories: boolean
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
   constructor(scheme: string) {
-    const { realDirectories = false, movesDirectories = false, wholeSeconds } = SCHEMES[scheme] ?? {}
+    const traits: SchemeTraits = SCHEMES[scheme] ?? {}
+    const { realDirectories = false, movesDirectories = false, wholeSeconds } = traits
     this.scheme = scheme
     this.realDirectories = realDirectories
     this.movesDirectories = movesDirectories
+    this.cutsRanges = traits.cutsRanges
+    this.guessesDirectories = traits.guessesDirectories ?? false
     this.#wholeSeconds = wholeSeconds
   }
 

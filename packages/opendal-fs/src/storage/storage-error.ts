@@ -48,6 +48,8 @@ const SHAPE = /^(\w+) \((permanent|temporary|persistent)\) at /
 const OS_ERROR = /\(os error (\d+)\)\s*$/
 const KEY_TOO_LONG: ReadonlySet<string | undefined> = new Set(['KeyTooLongError', 'KeyTooLong'])
 const LOST_RANGE = /=> reader got too (?:little|much) data|status: 416,/
+/** The binding panics if it is asked for a range of a value that has become shorter. */
+const PANIC = 'Panic in async function'
 
 export class StorageError extends FsError {
   readonly kind: StorageErrorKind
@@ -90,6 +92,7 @@ export function toStorageError(error: unknown, scheme: string, operation: string
   if (kind === 'Unexpected' && LOST_RANGE.test(text)) kind = 'RangeNotSatisfied'
   // S3 refuses an expired token with status 400, for which OpenDAL has no kind.
   if (refusalOf(error) === 'credentials') kind = 'PermissionDenied'
+  if (kind === 'Unknown' && operation === 'read' && text === PANIC) kind = 'RangeNotSatisfied'
   let errno = ERRNO_OF_KIND[kind]
   if (KEY_TOO_LONG.has(answerOf(error).code)) errno = 'ENAMETOOLONG'
   if (scheme === 'fs') {

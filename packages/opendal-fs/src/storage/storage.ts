@@ -11,6 +11,7 @@ import { Absences } from './absences.ts'
 import type { Capability, Metadata, Operator } from './binding.ts'
 import { Connection, type RenewOperator } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
+import { DIRECTORY_MARKER } from './key-names.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
 import { ServiceTraits } from './service-traits.ts'
@@ -38,6 +39,8 @@ export interface ObjectInfo {
   readonly contentType?: string | undefined
   /** Where it is asked for; listings have none. */
   readonly metadata?: UserMetadata | undefined
+  /** A directory that the service only guesses: see ServiceTraits.guessesDirectories. */
+  readonly guessed?: boolean
   /** What that says of the file. */
   readonly given?: Given | undefined
   /** Of a symbolic link that lies in an object. */
@@ -137,7 +140,9 @@ export class Storage {
         this.#userMetadata,
       )
       this.#absences.seen(false)
-      return info
+      // Only the key with the slash asks for a directory.
+      const isGuess = this.traits.guessesDirectories && info.kind === 'directory' && !path.endsWith('/')
+      return isGuess ? undefined : info
     } catch (error) {
       const absent = isNotFound(error) || (error instanceof StorageError && error.code === 'ENOTDIR')
       if (!absent) throw error
@@ -161,11 +166,32 @@ export class Storage {
       size: BigInt(length),
       ...(ifMatch !== undefined && { ifMatch }),
     }
-    const bytes = await this.#ask('read', key, operator => operator.read(key, options))
+    const bytes =
+      this.traits.cutsRanges === undefined
+        ? await this.#ask('read', key, operator => operator.read(key, options))
+        : await this.#cut(key, offset, length)
     // As a plain Uint8Array: cutting pieces from a Buffer costs twice as much.
     if (bytes.byteLength === length) return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
-    const text = `Unexpected (permanent) at read => reader got too little data: ${bytes.byteLength} of ${length} bytes`
-    throw this.#failed(text, 'read', key)
+    throw this.#tooShort(key, bytes.byteLength, length)
+  }
+
+  /** A range of a value that the binding would cut itself, and panic if the value has become shorter. */
+  async #cut(key: string, offset: number, length: number): Promise<Uint8Array> {
+    if (this.traits.cutsRanges === 'remote') {
+      const value = await this.#ask('read', key, operator => operator.read(key))
+      return value.subarray(offset, offset + length)
+    }
+    const range = { offset: BigInt(offset), size: BigInt(length) }
+    return this.#ask('read', key, async operator => {
+      const size = Number((await operator.stat(key)).contentLength ?? 0n)
+      if (size < offset + length) throw this.#tooShort(key, size - offset, length)
+      return operator.read(key, range)
+    })
+  }
+
+  #tooShort(key: string, got: number, wanted: number): StorageError {
+    const text = `Unexpected (permanent) at read => reader got too little data: ${Math.max(0, got)} of ${wanted} bytes`
+    return this.#failed(text, 'read', key)
   }
 
   /** Replaces the object, in one request. */
@@ -218,7 +244,13 @@ export class Storage {
     return Math.min(Math.max(least, Math.ceil(size / 9_000)), most)
   }
 
+  /** A directory exists by an object of ours in it: the service has no directories, or none that can be relied on. */
+  get marksDirectories(): boolean {
+    return !this.capability.createDir || this.traits.guessesDirectories
+  }
+
   async createDirectory(key: string): Promise<void> {
+    if (this.marksDirectories) return this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
     await this.#change('create_dir', key, operator => operator.createDir(key))
   }
 
