@@ -119,7 +119,8 @@ async function run(
   if (settings.files.stagingDir !== undefined)
     requireFolder(settings.files.stagingDir, true, 'give another --staging-dir')
   service.status.checking(storage.display)
-  const { operator, capability } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
+  const { operator, capability, warnings } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
+  for (const warning of warnings) log.warn(warning)
   const readOnly = settings.readOnly || !capability.write
 
   const visit = new FirstVisit(settings.once)

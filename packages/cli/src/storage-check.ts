@@ -10,11 +10,14 @@ import { findObstacle, serverOf } from './reachability.ts'
 import { findRefusal } from './redis-refusal.ts'
 import type { Service } from './services/service.ts'
 import { readFailure, startError } from './storage-failure.ts'
+import { tableFlaws } from './table-check.ts'
 import type { Storage } from './uri.ts'
 
 export interface CheckedStorage {
   readonly operator: Operator
   readonly capability: Capability
+  /** What works, but not as a file system should; one line each. */
+  readonly warnings: readonly string[]
 }
 
 /** A name that cannot be a guest's file: what begins so is kept for ovfs. */
@@ -37,7 +40,9 @@ export async function openStorage(
     )
   }
   await check(operator, capability, service, options, timeoutMs)
-  return { operator, capability }
+  const checksTable = service.createTable !== undefined && capability.write && !readOnly
+  const warnings = checksTable ? await tableFlaws(operator, service, options, PROBE_KEY) : []
+  return { operator, capability, warnings }
 }
 
 /** Throws a CliError if the service is not there or refuses the options. Nothing is asked of a server yet. */

@@ -72,8 +72,7 @@ const ADVICE: readonly Advice[] = [
   },
   {
     text: /no such table|relation .* does not exist|Table .* doesn't exist/i,
-    hint: (_, options) =>
-      `create it first: CREATE TABLE ${options.table} (${options.key_field ?? 'key'} VARCHAR(255) PRIMARY KEY, ${options.value_field ?? 'value'} BLOB), with BYTEA for BLOB on PostgreSQL`,
+    hint: ({ createTable }, options) => createTable && `create it first: ${createTable(options)}`,
   },
   {
     text: /unable to open database file/,

@@ -65,7 +65,17 @@ const ADVICE: readonly (readonly [string, string, RegExp])[] = [
   [
     'sqlite',
     'Unexpected (permanent) at stat, context: { service: sqlite } => unhandled error from sqlite, source: error returned from database: (code: 1) no such table: t',
-    /CREATE TABLE t \(key VARCHAR/,
+    /CREATE TABLE "t" \("key" TEXT PRIMARY KEY, "value" BLOB\)/,
+  ],
+  [
+    'postgresql',
+    'Unexpected (permanent) at stat, context: { service: postgresql } => unhandled error from postgresql, source: error returned from database: relation "t" does not exist',
+    /CREATE TABLE "t" \("key" TEXT PRIMARY KEY, "value" BYTEA\)/,
+  ],
+  [
+    'mysql',
+    "Unexpected (permanent) at stat, context: { service: mysql } => unhandled error from mysql, source: error returned from database: 1146 (42S02): Table 'd.t' doesn't exist",
+    /CREATE TABLE `t` \(`key` VARBINARY\(3072\) PRIMARY KEY, `value` LONGBLOB\)/,
   ],
   [
     'webdav',

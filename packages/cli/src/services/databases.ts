@@ -7,6 +7,13 @@ const KEY_VALUE = ['root', 'connection_string', 'table', 'key_field', 'value_fie
 const CONNECTION_STRING =
   'give the whole connection string, with its password, as -o connection_string=env:NAME'
 
+/** Keys that are compared byte by byte and values of any length, with every name quoted as the database does it. */
+function createTable(quote: string, keyType: string, valueType: string): NonNullable<Service['createTable']> {
+  const quoted = (name: string) => quote + name.replaceAll(quote, quote + quote) + quote
+  return ({ table = 'files', key_field = 'key', value_field = 'value' }) =>
+    `CREATE TABLE ${quoted(table)} (${quoted(key_field)} ${keyType} PRIMARY KEY, ${quoted(value_field)} ${valueType})`
+}
+
 export const DATABASES: readonly Service[] = [
   {
     name: 'sqlite',
@@ -15,6 +22,7 @@ export const DATABASES: readonly Service[] = [
     form: 'sqlite:///ABSOLUTE/FILE?table=NAME',
     options: KEY_VALUE,
     required: ['connection_string', 'table'],
+    createTable: createTable('"', 'TEXT', 'BLOB'),
     probe: { connection_string: 'sqlite:///probe.db', table: 'probe' },
   },
   {
@@ -24,6 +32,7 @@ export const DATABASES: readonly Service[] = [
     form: 'postgresql://USER@HOST:PORT/DATABASE?table=NAME',
     options: KEY_VALUE,
     required: ['connection_string', 'table'],
+    createTable: createTable('"', 'TEXT', 'BYTEA'),
     credentials: CONNECTION_STRING,
     probe: { connection_string: 'postgresql://localhost/probe', table: 'probe' },
   },
@@ -34,6 +43,8 @@ export const DATABASES: readonly Service[] = [
     form: 'mysql://USER@HOST:PORT/DATABASE?table=NAME',
     options: KEY_VALUE,
     required: ['connection_string', 'table'],
+    // VARCHAR compares without case; 3072 bytes are the longest key of an index, and a BLOB ends at 64 KiB.
+    createTable: createTable('`', 'VARBINARY(3072)', 'LONGBLOB'),
     credentials: CONNECTION_STRING,
     probe: { connection_string: 'mysql://localhost/probe', table: 'probe' },
   },

@@ -31,6 +31,8 @@ export interface Service {
   readonly defaults?: Readonly<Record<string, string>>
   /** An option to add when OpenDAL, having searched the environment, refuses with this message. */
   readonly fallback?: { readonly option: string; readonly value: string; readonly refusal: string }
+  /** The statement that creates the table which the options name; only a database of SQL has one. */
+  readonly createTable?: (options: Readonly<Record<string, string>>) => string
   /** Where credentials come from. */
   readonly credentials?: string
   /** Options that make an operator without a network connection; `{folder}` stands for a temporary folder. */
