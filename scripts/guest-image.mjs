@@ -14,7 +14,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { cacheIn, ensurePrograms, fromArchive } from './apt.mjs'
+import { cacheIn, fromArchive } from './apt.mjs'
+import { ensurePrograms } from './package-manager.mjs'
 import { Missing, note, root, run } from './step.mjs'
 
 const dir = join(root, '.cache', 'debian')

@@ -65,11 +65,26 @@ function ensureUnpacked({ name, what, suiteOf, packages, works }) {
   }
 }
 
-/** Downloads packages of another suite of the archive that this machine uses, with package lists of their own. */
+/** Downloads packages of another suite of the archive that this machine uses. */
 function download(work, apt, suiteOf, packages) {
+  const suite = suiteOf(debianRelease(apt)?.codename)
+  const args = optionsForSuite(work, apt, suite)
+  if (args === undefined) return undefined
+  const names = packages.map(name => `${name}/${suite}`)
+  const done = spawnSync('apt-get', [...args, 'download', '-q', ...names], { cwd: work, stdio: 'ignore' })
+  if (done.status !== 0) return undefined
+  return readdirSync(work)
+    .filter(name => name.endsWith('.deb'))
+    .map(name => join(work, name))
+}
+
+/**
+ * The apt options for another suite of the archive that this machine uses, with package lists below `work`. Undefined if this machine
+ * does not use Debian's archive, or that has no such suite.
+ */
+export function optionsForSuite(work, apt, suite) {
   const release = debianRelease(apt)
   if (release === undefined || !existsSync(KEYRING)) return undefined
-  const suite = suiteOf(release.codename)
   const sources = join(work, 'sources.list')
   mkdirSync(join(work, 'lists', 'partial'), { recursive: true })
   writeFileSync(sources, `deb [signed-by=${KEYRING}] ${release.uri} ${suite} main\n`)
@@ -79,12 +94,7 @@ function download(work, apt, suiteOf, packages) {
     `Dir::State::lists=${join(work, 'lists')}`,
   ]
   const args = [...apt, ...options.flatMap(option => ['-o', option]), ...cacheIn(join(work, 'cache'))]
-  const apply = (...command) =>
-    spawnSync('apt-get', [...args, ...command], { cwd: work, stdio: 'ignore' }).status === 0
-  if (!apply('update', '-q') || !apply('download', '-q', ...packages.map(name => `${name}/${suite}`))) return
-  return readdirSync(work)
-    .filter(name => name.endsWith('.deb'))
-    .map(name => join(work, name))
+  return spawnSync('apt-get', [...args, 'update', '-q'], { stdio: 'ignore' }).status === 0 ? args : undefined
 }
 
 /** Where this machine's own apt gets Debian from, and which release. */

@@ -5,7 +5,7 @@
 import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import { ensureArm64 } from './arm64.mjs'
-import { ensureArm64Guest, ensureGuest, ensureTestPrograms } from './debian.mjs'
+import { ensureArm64Guest, ensureGuest, ensureTestPrograms, ensureTrixieGuest } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
 import { ensureMigrationQemu, ensureRustVirtiofsd } from './newer-debian.mjs'
 import { ensureNodes } from './nodes.mjs'
@@ -22,6 +22,7 @@ export function prepare({ guest = false, tests = false }) {
     ensureOrNote(ensureServers)
     ensureGuestImage()
     ensureOrNote(ensureArm64Guest)
+    ensureOrNote(ensureTrixieGuest)
     ensureOrNote(ensureMigrationQemu)
     ensureOrNote(ensureRustVirtiofsd)
   }

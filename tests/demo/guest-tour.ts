@@ -2,12 +2,14 @@
 // tour's own, which goes away at the end: the storage may be the user's.
 
 import { bootGuest } from '../harness/guest.ts'
+import type { GuestFiles } from '../harness/initramfs.ts'
 import { agree, type DemoStorage } from './storage.ts'
 
 const MEBIBYTES = 8
 
 export async function guestTour(
   socketPath: string,
+  guest: GuestFiles,
   storage: DemoStorage,
   print: (text: string) => void,
   signal: AbortSignal,
@@ -19,6 +21,7 @@ export async function guestTour(
     return agree(storage, path, md5, print)
   }
   const { exitCode } = await bootGuest({
+    parts: guest,
     shares: [{ socketPath, tag: 'ovfs' }],
     script: script(folder),
     onCall,

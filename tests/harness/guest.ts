@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { cpioArchive } from './cpio.ts'
 import { SAYS } from './init.ts'
-import { baseInitramfs, guestFiles } from './initramfs.ts'
+import { baseInitramfs, type GuestFiles, guestFiles } from './initramfs.ts'
 import { type Machine, x64 } from './machine.ts'
 import { ended, ownProcess } from './process.ts'
 import { Qmp } from './qmp.ts'
@@ -40,6 +40,8 @@ export interface GuestOptions {
   modules?: readonly string[]
   /** What kind of computer the guest is; default x86-64. */
   machine?: Machine
+  /** Kernel and user space, instead of the machine's in .cache. */
+  parts?: GuestFiles
   /** The program to run instead of the installed QEMU. */
   qemu?: string
   /** Appended to QEMU's command line: other devices, for example. */
@@ -236,7 +238,7 @@ export class Guest {
 
 /** The same guest with a shell on this process's terminal instead of a script. Resolves when it has powered off. */
 export async function runShell(
-  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'files'>,
+  options: Pick<GuestOptions, 'shares' | 'memoryMiB' | 'cpus' | 'files' | 'parts'>,
 ): Promise<void> {
   const { rows = 24, columns = 80 } = process.stdout
   const files = { ...options.files, 'guest/shell': `rows ${rows} cols ${columns}` }
@@ -264,8 +266,8 @@ function bootParts({
   files = {},
   modules = [],
   machine = x64,
-}: Pick<GuestOptions, 'shares' | 'script' | 'files' | 'modules' | 'machine'>): BootParts {
-  const guest = guestFiles(machine)
+  parts: guest = guestFiles(machine),
+}: Pick<GuestOptions, 'shares' | 'script' | 'files' | 'modules' | 'machine' | 'parts'>): BootParts {
   if (guest === undefined) throw new GuestError(`no guest without ${missingForGuest(machine)}`)
   const mounted = shares.filter(share => share.mountPoint !== null)
   const lines = mounted.map(({ tag, mountPoint = `/mnt/${tag}` }) => `${tag} ${mountPoint}\n`)

@@ -20,6 +20,8 @@ stop() { poweroff -f; }
 fail() { say "fail $*"; stop; }
 say boot
 for module in /modules/*; do
+  # Without modules the pattern stands for itself.
+  [ -e "$module" ] || break
   insmod "$module" || fail "insmod $module"
 done
 stty -F /dev/$SCRIPT_LINE raw -echo

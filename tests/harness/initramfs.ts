@@ -4,9 +4,18 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import * as zlib from 'node:zlib'
 import { type CpioEntry, cpioArchive } from './cpio.ts'
 import { INIT } from './init.ts'
 import { type Machine, x64 } from './machine.ts'
@@ -20,7 +29,9 @@ const MODULES = ['virtio_pci', 'virtiofs']
 
 export interface GuestFiles {
   kernel: string
-  modules: string
+  /** The folder of its modules, in any layout; undefined if everything that a guest needs is built in. */
+  modules?: string | undefined
+  /** One that needs no libraries. */
   busybox: string
 }
 
@@ -28,10 +39,10 @@ export interface GuestFiles {
 export function guestFiles(machine: Machine = x64): GuestFiles | undefined {
   const dir = join(cache, machine.folder)
   if (!existsSync(join(dir, 'guest.json'))) return undefined
-  const parts = JSON.parse(readFileSync(join(dir, 'guest.json'), 'utf8')) as GuestFiles
+  const parts = JSON.parse(readFileSync(join(dir, 'guest.json'), 'utf8')) as Required<GuestFiles>
   return {
     kernel: join(dir, parts.kernel),
-    modules: join(dir, parts.modules),
+    modules: parts.modules && join(dir, parts.modules),
     busybox: join(dir, parts.busybox),
   }
 }
@@ -40,10 +51,14 @@ export function guestFiles(machine: Machine = x64): GuestFiles | undefined {
 export function baseInitramfs(files: GuestFiles, moreModules: readonly string[] = []): Buffer {
   const wanted = [...MODULES, ...moreModules]
   const identity = createHash('sha256').update(readFileSync(files.busybox)).update(files.kernel)
-  identity.update(INIT).update(wanted.join())
+  identity
+    .update(`${statSync(files.kernel).mtimeMs} ${files.modules}`)
+    .update(INIT)
+    .update(wanted.join())
   const path = join(cache, 'initramfs', `${identity.digest('hex').slice(0, 16)}.cpio`)
   if (existsSync(path)) return readFileSync(path)
-  const archive = cpioArchive([...program(files.busybox), ...modules(files, wanted)])
+  const runnable = guestFiles()?.busybox ?? files.busybox
+  const archive = cpioArchive([...program(files.busybox, runnable), ...modules(files, wanted, runnable)])
   mkdirSync(join(cache, 'initramfs'), { recursive: true })
   const unfinished = `${path}.${process.pid}`
   writeFileSync(unfinished, archive)
@@ -51,15 +66,9 @@ export function baseInitramfs(files: GuestFiles, moreModules: readonly string[] 
   return archive
 }
 
-/** A busybox that runs here. That of another processor has the same applets: it comes from the same source package. */
-function hostBusybox(): string {
-  const files = guestFiles()
-  if (files === undefined) throw new Error('.cache/guest has not been unpacked')
-  return files.busybox
-}
-
-function program(busybox: string): CpioEntry[] {
-  const { stdout } = spawnSync(hostBusybox(), ['--list'], { encoding: 'utf8' })
+/** `runnable` is a busybox that runs here. That of another processor has the same applets: it comes from the same source package. */
+function program(busybox: string, runnable: string): CpioEntry[] {
+  const { stdout } = spawnSync(runnable, ['--list'], { encoding: 'utf8' })
   const applets = stdout.split('\n').filter(name => name !== '' && name !== 'busybox')
   return [
     { path: 'init', kind: 'file', mode: 0o755, data: Buffer.from(INIT) },
@@ -74,17 +83,18 @@ function program(busybox: string): CpioEntry[] {
 }
 
 /** The modules under the names that /init loads in alphabetical order: a number, then the module's own name. */
-function modules(files: GuestFiles, wanted: readonly string[]): CpioEntry[] {
+function modules(files: GuestFiles, wanted: readonly string[], runnable: string): CpioEntry[] {
+  if (files.modules === undefined) return []
   const found = new Map<string, string>()
   for (const path of readdirSync(files.modules, { recursive: true, encoding: 'utf8' })) {
-    const name = /^(.+)\.ko(\.xz)?$/.exec(basename(path))?.[1]
+    const name = /^(.+)\.ko(\.xz|\.zst|\.gz)?$/.exec(basename(path))?.[1]
     if (name !== undefined) found.set(name.replaceAll('-', '_'), join(files.modules, path))
   }
   const loaded = new Map<string, Buffer>()
   const load = (name: string): void => {
     const path = found.get(name)
     if (path === undefined || loaded.has(name)) return
-    const code = path.endsWith('.xz') ? unpackXz(path) : readFileSync(path)
+    const code = uncompressed(path, runnable)
     for (const needed of dependencies(code)) load(needed)
     loaded.set(name, code)
   }
@@ -106,9 +116,29 @@ function dependencies(code: Buffer): string[] {
     .map(name => name.replaceAll('-', '_'))
 }
 
-function unpackXz(path: string): Buffer {
-  const done = spawnSync(hostBusybox(), ['xz', '-dc', path], { maxBuffer: 1 << 28 })
-  if (done.status !== 0) throw new Error(`cannot unpack ${path}: ${done.stderr}`)
+/** Distributions compress their modules with xz (Debian 13, Fedora), zstd (Ubuntu, Arch) or gzip. */
+function uncompressed(path: string, runnable: string): Buffer {
+  const packed = readFileSync(path)
+  switch (extname(path)) {
+    case '.gz':
+      return zlib.gunzipSync(packed)
+    case '.xz':
+      return unpack([runnable, 'xz', '-dc'], path)
+    case '.zst':
+      // Node 20 has no zstd.
+      return 'zstdDecompressSync' in zlib
+        ? (zlib.zstdDecompressSync as typeof zlib.gunzipSync)(packed)
+        : unpack(['zstd', '-dc'], path)
+    default:
+      return packed
+  }
+}
+
+function unpack([program, ...args]: [string, ...string[]], path: string): Buffer {
+  const done = spawnSync(program, [...args, path], { maxBuffer: 1 << 28 })
+  if (done.status !== 0) {
+    throw new Error(`cannot unpack ${path} with ${program}: ${done.error?.message ?? done.stderr}`)
+  }
   return done.stdout
 }
 

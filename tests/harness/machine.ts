@@ -23,6 +23,9 @@ export const x64: Machine = {
   kernelArgs: 'console=ttyS0 SCRIPT_LINE=ttyS1 tsc=reliable no_timer_check',
 }
 
+/** A PC with the kernel of Debian 13, which has virtio-fs built in. */
+export const x64Trixie: Machine = { ...x64, folder: 'guest-trixie', preparedBy: '--tests' }
+
 export const arm64: Machine = {
   name: 'arm64',
   qemu: 'qemu-system-aarch64',
