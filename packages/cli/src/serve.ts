@@ -31,6 +31,8 @@ export interface ShareEvents {
   sessionLost(reason: string, kept: string): void
   /** A request failed, or a guest or front-end broke the rules. The share goes on. */
   trouble(message: string, fields: LogFields): void
+  /** The server or the credentials turn out not to do something. */
+  warning(message: string): void
   /** One request and its answer; absent if nobody wants to know, because it costs more than most answers. */
   readonly request?: (line: string) => void
 }
@@ -156,6 +158,7 @@ async function run(
         log.info('the session of the guest goes on, with a front-end that reconnects or is taken over'),
       sessionLost: (reason, kept) => log.error('a session could not be gone on with', { reason, kept }),
       trouble: (message, fields) => log.error(message, fields),
+      warning: message => log.warn(message),
       ...(settings.logLevel === 'debug' && { request: line => log.debug(line) }),
     },
   })

@@ -78,7 +78,7 @@ export async function openShare(options: ShareOptions): Promise<Share> {
 }
 
 function openFileSystem(
-  { operator, renewOperator, storage, files, readOnly, timeoutMs }: ShareOptions,
+  { operator, renewOperator, storage, files, readOnly, timeoutMs, events }: ShareOptions,
   state: StateFolder | undefined,
   onError: (error: Error) => void,
   troubles: TroubleLimit,
@@ -102,6 +102,7 @@ function openFileSystem(
     ...(maxBytes !== undefined && { maxBytes }),
     ...(maxFiles !== undefined && { maxFiles }),
     onError,
+    onWarning: events.warning,
   })
   return { fs, session }
 }

@@ -74,6 +74,8 @@ export interface OpendalFsOptions {
    * went wrong while no request was there to answer.
    */
   readonly onError?: (error: Error) => void
+  /** Told once of each thing that the server or the credentials turn out not to do, and what follows from that. */
+  readonly onWarning?: (message: string) => void
 }
 
 /** A log and memory that outlive the process, both empty or both left by an earlier one. */
@@ -120,5 +122,6 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     maxHandles: options.maxHandles ?? 65_536,
     maxInodes: options.maxInodes ?? 2 ** 22,
     onError: options.onError ?? (() => undefined),
+    onWarning: options.onWarning ?? (() => undefined),
   }
 }

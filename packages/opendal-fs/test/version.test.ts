@@ -7,10 +7,9 @@ import {
   isSameVersion,
   isVersionNamed,
   type ObjectVersion,
-  strongEtag,
   versionName,
 } from '../src/storage/version.ts'
-import { conditionOptions, isEnforced } from '../src/storage/write-condition.ts'
+import { ConditionalWrites } from '../src/storage/write-condition.ts'
 
 const version = (etag?: string, sec?: number, nsec = 0, size = 3): ObjectVersion => ({
   size,
@@ -60,15 +59,19 @@ it('the name of a version is the same while its ETag is weak, also one that an e
   expect(isVersionNamed(version(undefined, 1, 5), '3@1.6')).toBe(false)
 })
 
-it('a weak ETag is never sent as If-Match', () => {
-  const capability = { writeWithIfMatch: true, writeWithIfNotExists: true } as Parameters<
-    typeof isEnforced
-  >[1]
-  expect(strongEtag('W/"x"')).toBeUndefined()
-  expect(conditionOptions({ etag: 'W/"x"' }, capability)).toEqual({})
-  expect(isEnforced({ etag: 'W/"x"' }, capability)).toBe(false)
-  expect(conditionOptions({ etag: '"x"' }, capability)).toEqual({ ifMatch: '"x"' })
-  expect(isEnforced({ etag: '"x"' }, capability)).toBe(true)
+it.each([
+  ['W/"x"', false],
+  ['"x"', true],
+])('a write that replaces %s carries If-Match: %s', async (etag, isSent) => {
+  const capability = { writeWithIfMatch: true } as ConstructorParameters<typeof ConditionalWrites>[0]
+  const writes = new ConditionalWrites(capability, new ServiceTraits('s3'), () => undefined)
+  expect(writes.isEnforced({ etag })).toBe(isSent)
+  const sent = await writes.run(
+    { etag },
+    async options => options.ifMatch,
+    async () => undefined,
+  )
+  expect(sent).toBe(isSent ? etag : undefined)
 })
 
 it.each([

@@ -3,7 +3,7 @@
 import type { KeyNames } from './key-names.ts'
 import { uploadParts } from './part-upload.ts'
 import type { Storage } from './storage.ts'
-import { isEnforced, type WriteCondition } from './write-condition.ts'
+import type { WriteCondition } from './write-condition.ts'
 
 /** Objects up to this size are written in one request, in bytes. */
 const SINGLE_WRITE = 8 << 20
@@ -79,7 +79,6 @@ async function writeObject(
   }
   let bytes: Uint8Array = new Uint8Array(0)
   for await (const part of source.parts(size, size)) bytes = part
-  if (!isEnforced(condition, storage.capability)) await confirm?.()
-  await storage.write(key, bytes, condition)
+  await storage.write(key, bytes, condition, confirm)
   return bytes
 }

@@ -48,6 +48,12 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   tikv: { cutsRanges: 'remote' },
 }
 
+/** A condition that a write may carry: that nothing is under the key, or that a certain version is. */
+export type ConditionName = 'absent' | 'etag'
+
+/** Whether a server does something that its protocol has. It shows when it is asked to for the first time. */
+export type Support = 'unknown' | 'works' | 'refused'
+
 export class ServiceTraits {
   /** OpenDAL's name of the service. */
   readonly scheme: string
@@ -59,6 +65,8 @@ export class ServiceTraits {
   readonly cutsRanges: 'remote' | 'in-process' | undefined
   /** What stat says of a directory is only a guess, by case-insensitive matching with wildcards: SQL's LIKE. */
   readonly guessesDirectories: boolean
+  /** Conditions of writes, which several S3 gateways answer with 400 or 501. */
+  readonly conditions: Record<ConditionName, Support> = { absent: 'unknown', etag: 'unknown' }
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
   constructor(scheme: string) {

@@ -14,10 +14,10 @@ import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { DIRECTORY_MARKER } from './key-names.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
-import { ServiceTraits } from './service-traits.ts'
-import { deadlineError, isNotFound, StorageError, toStorageError } from './storage-error.ts'
+import { type ConditionName, ServiceTraits } from './service-traits.ts'
+import { deadlineError, isNotFound, StorageError, toStorageError, versionLostError } from './storage-error.ts'
 import { strongEtag } from './version.ts'
-import { conditionOptions, type WriteCondition } from './write-condition.ts'
+import { ConditionalWrites, type WriteCondition } from './write-condition.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
 export type ObjectKind = 'file' | 'directory' | 'special' | 'other'
@@ -68,6 +68,8 @@ export interface StorageOptions {
   readonly userMetadata?: boolean
   /** Told of every failure that is more than an object not being there. */
   readonly onError: (error: Error) => void
+  /** Told once of each thing that the server or the credentials turn out not to do. */
+  readonly onWarning?: ((message: string) => void) | undefined
 }
 
 const RETRIES: RetryPolicy = { attempts: 4, firstDelayMs: 100, maxDelayMs: 2_000 }
@@ -87,6 +89,12 @@ const CONCURRENT_PARTS = 4
 const CONCURRENT_UPLOADS = 2
 const LARGEST_IN_PARTS = 5 * 2 ** 40
 
+const CONDITION_REFUSED: Readonly<Record<ConditionName, string>> = {
+  absent:
+    'the server refuses writes on condition that there is no such object (If-None-Match): ovfs looks before it writes a new file, and a file that another host creates in that moment is overwritten',
+  etag: 'the server refuses writes on condition that the object is unchanged (If-Match): ovfs looks before it replaces a file, and a change that another host makes in that moment is overwritten',
+}
+
 export class Storage {
   readonly scheme: string
   readonly traits: ServiceTraits
@@ -104,6 +112,7 @@ export class Storage {
   readonly #retries: RetryPolicy
   readonly #onError: (error: Error) => void
   readonly #absences = new Absences()
+  readonly #conditionalWrites: ConditionalWrites
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
 
@@ -125,6 +134,9 @@ export class Storage {
       renewOperator: options.renewOperator,
     })
     this.#onError = options.onError
+    this.#conditionalWrites = new ConditionalWrites(this.capability, this.traits, name =>
+      options.onWarning?.(CONDITION_REFUSED[name]),
+    )
   }
 
   /** Undefined if there is no such object. A directory's key ends with a slash; the root's is empty. */
@@ -194,26 +206,47 @@ export class Storage {
     return this.#failed(text, 'read', key)
   }
 
-  /** Replaces the object, in one request. */
-  async write(key: string, bytes: Uint8Array, condition: WriteCondition = {}): Promise<void> {
+  /**
+   * Replaces the object, in one request.
+   * @param confirm runs directly before a write whose condition the service does not check; rejects if the object must not be
+   * replaced. By default it looks whether the condition holds.
+   */
+  async write(
+    key: string,
+    bytes: Uint8Array,
+    condition: WriteCondition = {},
+    confirm = () => this.#requireCondition(key, condition),
+  ): Promise<void> {
     const large = bytes.byteLength > LARGE_WRITE
     const extraMs = large ? (bytes.byteLength / BYTES_PER_EXTRA_SECOND) * 1000 : 0
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const options = conditionOptions(condition, this.capability)
+    if (!this.#conditionalWrites.isEnforced(condition)) await confirm()
     await this.#change(
       'write',
       key,
-      operator => (large ? this.#connection.patient : operator).write(key, content, options),
+      operator =>
+        this.#conditionalWrites.run(
+          condition,
+          options => (large ? this.#connection.patient : operator).write(key, content, options),
+          confirm,
+        ),
       extraMs,
     )
   }
 
-  /** Begins to replace the object part by part. */
+  async #requireCondition(key: string, { absent, etag }: WriteCondition): Promise<void> {
+    if (absent !== true && etag === undefined) return
+    const found = await this.stat(key)
+    const holds = absent === true ? found === undefined : found?.etag === etag
+    if (!holds) throw versionLostError('write', key)
+  }
+
+  /** Begins to replace the object part by part. Only the condition's metadata counts: OpenDAL completes an upload without conditions. */
   async upload(key: string, partBytes: number, condition: WriteCondition = {}): Promise<PartUpload> {
     const options = {
       chunk: BigInt(partBytes),
       concurrent: CONCURRENT_PARTS,
-      ...conditionOptions(condition, this.capability),
+      ...this.#conditionalWrites.options(condition),
     }
     const extraMs = partsMs(partBytes)
     const { generation } = this.#connection

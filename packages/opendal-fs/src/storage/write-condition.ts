@@ -1,8 +1,12 @@
-// The state that a key must be in for a write to replace it. Services that enforce conditions get it with the write. Elsewhere, and
-// where only a weak ETag is known, the only way is to look directly before the write.
+// The state that a key must be in for a write to replace it. A service that can checks it in the same step as it writes. Elsewhere
+// and where only a weak ETag is known, the only way is to look directly before the write, and what another host stores in between
+// is lost. OpenDAL knows which
+// protocols have conditions; that a server refuses them shows only when one is sent.
 
 import { metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
 import type { Capability } from './binding.ts'
+import { answerOf, refusalOf } from './service-answer.ts'
+import type { ConditionName, ServiceTraits } from './service-traits.ts'
 import { strongEtag } from './version.ts'
 
 export interface WriteCondition {
@@ -15,30 +19,98 @@ export interface WriteCondition {
 }
 
 /** Of OpenDAL. */
-export interface ConditionOptions {
+export interface WriteOptions {
   readonly ifMatch?: string
   readonly ifNotExists?: boolean
   readonly userMetadata?: UserMetadata
 }
 
-/** An unknown option would be ignored by some services, and refused by others. */
-export function conditionOptions(
-  { etag, absent, metadata }: WriteCondition,
-  { writeWithIfMatch, writeWithIfNotExists, writeWithUserMetadata }: Capability,
-): ConditionOptions {
-  const ifMatch = writeWithIfMatch ? strongEtag(etag) : undefined
-  const userMetadata = metadata && writeWithUserMetadata ? metadataFor(metadata) : undefined
-  return {
-    ...(userMetadata !== undefined && { userMetadata }),
-    ...(ifMatch !== undefined && { ifMatch }),
-    ...(absent === true && writeWithIfNotExists && { ifNotExists: true }),
+/** Statuses with which servers refuse a condition that they do not know. 412 and 409 are answers to one that they do. */
+const REFUSING: ReadonlySet<number | undefined> = new Set([400, 405, 422, 501])
+/** Other reasons for such a status, which may be gone when the same bytes are sent again. */
+const OTHER_REASONS: ReadonlySet<string | undefined> = new Set([
+  'RequestTimeout',
+  'IncompleteBody',
+  'BadDigest',
+  'InvalidDigest',
+  'XAmzContentSHA256Mismatch',
+])
+
+export class ConditionalWrites {
+  readonly #capability: Capability
+  readonly #traits: ServiceTraits
+  readonly #onRefused: (name: ConditionName) => void
+
+  /** @param onRefused told once for each condition that the server turns out to refuse */
+  constructor(capability: Capability, traits: ServiceTraits, onRefused: (name: ConditionName) => void) {
+    this.#capability = capability
+    this.#traits = traits
+    this.#onRefused = onRefused
+  }
+
+  /** True if the service itself checks the condition of a write in one request, as far as is known. */
+  isEnforced(condition: WriteCondition): boolean {
+    return this.#sent(condition) !== undefined
+  }
+
+  /** The options of a write without a condition. */
+  options({ metadata }: WriteCondition): WriteOptions {
+    // An unknown option is ignored by some services and refused by others.
+    const isKept = metadata !== undefined && this.#capability.writeWithUserMetadata
+    const userMetadata = isKept ? metadataFor(metadata) : undefined
+    return userMetadata === undefined ? {} : { userMetadata }
+  }
+
+  /**
+   * Writes with the condition if the service can check it. If the server refuses that, writes again without it, after a look,
+   * and if this succeeds no condition of the kind is sent any more.
+   * @param confirm the look: rejects if the object must not be replaced
+   */
+  async run<T>(
+    condition: WriteCondition,
+    write: (options: WriteOptions) => Promise<T>,
+    confirm: () => Promise<void>,
+  ): Promise<T> {
+    const plain = this.options(condition)
+    const name = this.#sent(condition)
+    if (name === undefined) return write(plain)
+    const { conditions } = this.#traits
+    let refusal: unknown
+    try {
+      const option = name === 'absent' ? { ifNotExists: true } : { ifMatch: condition.etag! }
+      const result = await write({ ...plain, ...option })
+      if (conditions[name] === 'unknown') conditions[name] = 'works'
+      return result
+    } catch (error) {
+      if (answerOf(error).status === 412) conditions[name] = 'works'
+      if (conditions[name] === 'works' || !mayRefuseCondition(error)) throw error
+      refusal = error
+    }
+    await confirm()
+    let result: T
+    try {
+      result = await write(plain)
+    } catch (error) {
+      // The service refuses the write for another reason; or nothing can be said yet.
+      throw mayRefuseCondition(error) ? refusal : error
+    }
+    if (conditions[name] === 'unknown') {
+      conditions[name] = 'refused'
+      this.#onRefused(name)
+    }
+    return result
+  }
+
+  #sent({ etag, absent }: WriteCondition): ConditionName | undefined {
+    const { writeWithIfMatch, writeWithIfNotExists } = this.#capability
+    const isSent = absent === true ? writeWithIfNotExists : strongEtag(etag) !== undefined && writeWithIfMatch
+    const name = absent === true ? 'absent' : 'etag'
+    return isSent && this.#traits.conditions[name] !== 'refused' ? name : undefined
   }
 }
 
-/** True if the service itself sees to it that a write in one piece meets the condition. */
-export function isEnforced(
-  { etag, absent }: WriteCondition,
-  { writeWithIfMatch, writeWithIfNotExists }: Capability,
-): boolean {
-  return absent === true ? writeWithIfNotExists : strongEtag(etag) !== undefined && writeWithIfMatch
+function mayRefuseCondition(error: unknown): boolean {
+  const { status, code } = answerOf(error)
+  if (refusalOf(error) !== undefined || OTHER_REASONS.has(code)) return false
+  return REFUSING.has(status) || (error instanceof Error && error.message.startsWith('Unsupported ('))
 }
