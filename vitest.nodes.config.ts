@@ -16,12 +16,15 @@ export default defineConfig({
   ...base,
   test: {
     ...base.test,
+    execArgv: ['--expose-gc'],
+    setupFiles: ['tests/nodes/collect-garbage.ts'],
     include: [
       'tests/nodes/*.test.ts',
       ...(all
         ? ['packages/*/test/**/*.test.ts', 'tests/stack/**/*.test.ts']
         : [
             'packages/vhost-user/test/{backend-server,backend-session,service-manager,state-transfer,sys}.test.ts',
+            'packages/opendal-fs/test/session-survives.test.ts',
             'packages/cli/test/shutdown.test.ts',
             'tests/stack/driver.test.ts',
           ]),

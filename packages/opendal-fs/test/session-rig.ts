@@ -1,7 +1,7 @@
 // A file system whose session survives it: when it is killed, its storage hears nothing more of it, and another one is started on
 // a copy of the memory that it wrote its session into.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SessionLog } from '@ovfs/fuse-proto'
@@ -14,6 +14,9 @@ import { Guest } from './guest.ts'
 /** One for each who waits: a promise that all shared would keep them all in memory. */
 const never = () => new Promise<void>(() => undefined)
 const CHANGES = new Set(['write', 'writer', 'delete', 'rename', 'copy', 'createDir'])
+
+/** Killed file systems with pages in an open file. Since Node 26 an open file handle that is garbage is an uncaught exception. */
+const withOpenFiles: OpendalFs[] = []
 
 export class SessionRig {
   readonly path = mkdtempSync(join(tmpdir(), 'ovfs-session-'))
@@ -42,9 +45,14 @@ export class SessionRig {
   /** A guest, whose session goes on if there is one. */
   async start(): Promise<Guest> {
     this.#thaw()
-    const guest = await this.#start()
-    this.log.begin()
-    return guest
+    try {
+      const guest = await this.#start()
+      this.log.begin()
+      return guest
+    } catch (error) {
+      await this.#state?.close()
+      throw error
+    }
   }
 
   /** As `start`, but killed after so many steps, entries not counted. True if it was through before. */
@@ -146,6 +154,7 @@ export class SessionRig {
     // Timers keep what waits for the storage, and that would keep it.
     this.memory.buffers.clear()
     this.memory = left
+    if (readdirSync(this.path).some(name => name.startsWith('ovfs-'))) withOpenFiles.push(this.fs)
     this.log.close()
     await this.#state?.close()
   }
