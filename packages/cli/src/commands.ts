@@ -152,7 +152,7 @@ const SERVE_OPTIONS = {
     value: 'TIME',
     parse: timeLimit,
     default: '30s',
-    summary: 'time limit of one storage operation',
+    summary: 'how long the storage may be silent before an operation fails',
   },
   'shutdown-timeout': {
     kind: 'value',

@@ -53,7 +53,9 @@ export interface OpendalFsOptions {
   readonly session?: SessionKeeping
   /** Close returns once the state folder has the data; the storage gets it a moment later. Needs `state`. Default false. */
   readonly writeBack?: boolean
-  /** The longest that one storage operation may take, in milliseconds; default 30 s. */
+  /**
+   * How long the storage may be silent, in milliseconds; default 30 s. Transfers take longer while it answers other requests.
+   */
   readonly timeoutMs?: number
   /** Refuse every change; default false. */
   readonly readOnly?: boolean

@@ -1,5 +1,6 @@
-// The operators through which a storage is asked, all made from one. OpenDAL reads credentials once and keeps them, while they
-// expire or are rotated: when the service refuses them, a new operator is made, which reads them again.
+// The operators through which a storage is asked, all made from one. They differ in their time limits: OpenDAL ends a request only
+// by a limit that its operator has. OpenDAL reads credentials once and keeps them, while they expire or are rotated: when the
+// service refuses them, a new operator is made, which reads them again.
 
 import { type Operator, RetryLayer, TimeoutLayer } from './binding.ts'
 import type { RetryPolicy } from './deadline.ts'
@@ -7,9 +8,7 @@ import { type Refusal, refusalOf } from './service-answer.ts'
 
 export interface ConnectionOptions {
   readonly timeoutMs: number
-  /** What the parts of an upload that are under way at once may take beyond that. */
-  readonly uploadMs: number
-  /** Of each part. */
+  /** Of each part of an upload and each page of a listing. */
   readonly retries: RetryPolicy
   readonly renewOperator: RenewOperator | undefined
 }
@@ -27,11 +26,16 @@ const LONGEST_PAUSE_MS = 600_000
 /** The least time between two comparisons of the credentials for objects that the service refuses a known caller. */
 const COMPARISON_PAUSE_MS = 1_000
 
+/** The limits of operators for transfers are powers of this, so that a few operators serve all sizes. */
+const LIMIT_STEP = 1.25
+
 export class Connection {
   readonly #options: ConnectionOptions
+  #operator: Operator
   #plain: Operator
-  #patient: Operator
-  #uploader: Operator
+  #lister: Operator
+  /** Operators for transfers, by their time limit. */
+  readonly #transferring = new Map<number, Operator>()
   #pauseMs = FIRST_PAUSE_MS
   #generation = 0
   #noGuessBefore = 0
@@ -39,24 +43,34 @@ export class Connection {
 
   constructor(operator: Operator, options: ConnectionOptions) {
     this.#options = options
-    this.#patient = operator
-    this.#plain = this.#limited(operator)
-    this.#uploader = this.#uploading(operator)
+    this.#operator = operator
+    this.#plain = this.#limited()
+    this.#lister = this.#listing()
   }
 
-  /** With the time limit of every operation. */
+  /** With the time limit of a request that moves few bytes. */
   get plain(): Operator {
     return this.#plain
   }
 
-  /** Without a limit inside. */
-  get patient(): Operator {
-    return this.#patient
+  /** With that limit, and second attempts, for each page of a listing. */
+  get lister(): Operator {
+    return this.#lister
   }
 
-  /** For objects that are written in parts. */
-  get uploader(): Operator {
-    return this.#uploader
+  /** For a transfer whose caller waits for at most `milliseconds`. */
+  transferring(milliseconds: number): Operator {
+    const limit = LIMIT_STEP ** Math.ceil(Math.log(milliseconds) / Math.log(LIMIT_STEP))
+    const known = this.#transferring.get(limit)
+    if (known !== undefined) return known
+    const operator = this.#operator.layer(timeLimit(limit))
+    this.#transferring.set(limit, operator)
+    return operator
+  }
+
+  /** For an object that is written in parts, each of which may take `milliseconds`, second attempts included. */
+  uploading(milliseconds: number): Operator {
+    return this.#repeating(this.#operator).layer(timeLimit(milliseconds))
   }
 
   /** Counts the operators so far. */
@@ -64,16 +78,16 @@ export class Connection {
     return this.#generation
   }
 
-  /** Calls, and once more with a new operator if the service refuses the credentials and there are others. */
-  async call<T>(work: (operator: Operator) => Promise<T>): Promise<T> {
+  /** Calls `work`, and once more with a new operator if the service refuses the credentials and there are others. */
+  async call<T>(work: () => Promise<T>): Promise<T> {
     const { generation } = this
     try {
-      return await work(this.#plain)
+      return await work()
     } catch (error) {
       if (!this.renew(error, generation)) throw error
     }
     try {
-      const result = await work(this.#plain)
+      const result = await work()
       this.#pauseMs = FIRST_PAUSE_MS
       return result
     } catch (error) {
@@ -105,20 +119,24 @@ export class Connection {
       if (refusal === 'credentials') this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
     }
     this.#generation++
-    this.#patient = operator
-    this.#plain = this.#limited(operator)
-    this.#uploader = this.#uploading(operator)
+    this.#operator = operator
+    this.#plain = this.#limited()
+    this.#lister = this.#listing()
+    this.#transferring.clear()
     return true
   }
 
-  #limited(operator: Operator): Operator {
-    return operator.layer(timeLimit(this.#options.timeoutMs))
+  #limited(): Operator {
+    return this.#operator.layer(timeLimit(this.#options.timeoutMs))
   }
 
-  #uploading(operator: Operator): Operator {
-    const { timeoutMs, uploadMs, retries } = this.#options
-    const uploader = operator.layer(timeLimit(timeoutMs + uploadMs))
-    return retries.attempts === 1 ? uploader : uploader.layer(repeating(retries))
+  #listing(): Operator {
+    return this.#repeating(this.#limited())
+  }
+
+  #repeating(operator: Operator): Operator {
+    const { retries } = this.#options
+    return retries.attempts === 1 ? operator : operator.layer(repeating(retries))
   }
 }
 

@@ -3,19 +3,29 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Settles as `work` does, or rejects with what `late` makes once the time is over. What `work` comes to after that is
- * of no interest to anybody.
+ * Settles as `work` does, or rejects with what `late` makes once the time is over; the outcome of `work` after that is ignored.
+ * An answer that arrived while this process was busy is not late.
  */
 export function withDeadline<T>(work: Promise<T>, milliseconds: number, late: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => reject(late()), milliseconds)
+    let settled = false
+    const timer = setTimeout(() => {
+      // The event loop takes in what has arrived before it runs this.
+      setImmediate(() => {
+        if (!settled) reject(late())
+      })
+    }, milliseconds)
+    const settle = () => {
+      settled = true
+      clearTimeout(timer)
+    }
     work.then(
       value => {
-        clearTimeout(timer)
+        settle()
         resolve(value)
       },
       error => {
-        clearTimeout(timer)
+        settle()
         reject(error)
       },
     )

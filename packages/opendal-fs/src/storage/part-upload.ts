@@ -28,7 +28,8 @@ export class AbandonedUpload extends FsError {
 /** What an upload needs of the storage. */
 export interface UploadSteps {
   write(content: Buffer): Promise<void>
-  complete(): Promise<void>
+  /** @param bytes of the whole object */
+  complete(bytes: number): Promise<void>
   /** The service has been given other credentials since the upload began, which the upload cannot use. */
   isOutdated(): boolean
   abandoned(error: AbandonedUpload): void
@@ -54,7 +55,7 @@ export class PartUpload {
 
   /** Settles when the object has been replaced by all the parts. */
   complete(): Promise<void> {
-    return this.#steps.complete()
+    return this.#steps.complete(this.#sent)
   }
 
   /** True if the upload fails for its old credentials, and a new one would have others. */

@@ -104,8 +104,23 @@ export function toStorageError(error: unknown, scheme: string, operation: string
   return new StorageError(kind, errno, transient, operation, key, text, { cause: error })
 }
 
-export function deadlineError(operation: string, key: string, milliseconds: number): StorageError {
-  const message = `no answer from the service within ${milliseconds} ms`
+/** The service has answered, if only to refuse; false if a request may not have reached it. */
+export function isAnswer(error: unknown): boolean {
+  const text = error instanceof Error ? error.message : String(error)
+  const kind = SHAPE.exec(text)?.[1]
+  return (kind !== undefined && kind !== 'Unexpected') || /\bstatus: \d{3}\b/.test(text)
+}
+
+/** @param answers the service answers other requests */
+export function deadlineError(
+  operation: string,
+  key: string,
+  milliseconds: number,
+  answers = false,
+): StorageError {
+  const message = answers
+    ? `not done within ${milliseconds} ms, although the service answers other requests`
+    : `no answer from the service within ${milliseconds} ms`
   return new StorageError('Deadline', ERRNO_OF_KIND.Deadline, false, operation, key, message)
 }
 

@@ -15,7 +15,15 @@ import { DIRECTORY_MARKER } from './key-names.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
 import { type ConditionName, ServiceTraits } from './service-traits.ts'
-import { deadlineError, isNotFound, StorageError, toStorageError, versionLostError } from './storage-error.ts'
+import {
+  deadlineError,
+  isAnswer,
+  isNotFound,
+  StorageError,
+  toStorageError,
+  versionLostError,
+} from './storage-error.ts'
+import { type Transfer, TransferWatch } from './transfer-watch.ts'
 import { strongEtag } from './version.ts'
 import { ConditionalWrites, type WriteCondition } from './write-condition.ts'
 
@@ -58,7 +66,10 @@ export interface ListedObject {
 export interface StorageOptions {
   /** OpenDAL's name of the service. */
   readonly scheme: string
-  /** The longest that one operation may take, retries included. */
+  /**
+   * The longest that the service may be silent, in milliseconds. A request that moves few bytes ends within that, second attempts
+   * included; a transfer goes on while the service answers other requests.
+   */
   readonly timeoutMs: number
   readonly readOnly: boolean
   readonly renewOperator?: RenewOperator | undefined
@@ -76,13 +87,14 @@ const RETRIES: RetryPolicy = { attempts: 4, firstDelayMs: 100, maxDelayMs: 2_000
 const NO_RETRIES: RetryPolicy = { attempts: 1, firstDelayMs: 0, maxDelayMs: 0 }
 /** OpenDAL's own limit ends an operation inside; ours, a little later, ends the waiting for it. */
 const GRACE_MS = 500
-/** A listing is many pages; each has OpenDAL's limit, all together ours. */
-const LISTING_PATIENCE = 4
-/** A write in one piece that is larger than this gets a second more for each such piece. */
-const BYTES_PER_EXTRA_SECOND = 1 << 20
-/** A copy within the service takes that much less time than the same bytes from here. */
-const COPY_ADVANTAGE = 16
-const LARGE_WRITE = 16 << 20
+/** What a service copies or assembles at least in a second, in bytes: sets an upper bound for that by size. */
+const SLOWEST_SERVICE = 1 << 20
+/** The least upper bound of a copy within the service, in time limits. */
+const COPY_LIMITS = 10
+/** The upper bound of an operation within the service that may concern any number of bytes. */
+const LONGEST_OPERATION_MS = 3_600_000
+/** Asked for to learn whether the service answers at all; nothing is ever stored there. */
+const PROBE_KEY = '.ovfs-alive'
 /** Where an object must be written in one request it has to be held in memory at once. */
 const LARGEST_IN_ONE_PIECE = 1 << 30
 const CONCURRENT_PARTS = 4
@@ -93,6 +105,19 @@ const CONDITION_REFUSED: Readonly<Record<ConditionName, string>> = {
   absent:
     'the server refuses writes on condition that there is no such object (If-None-Match): ovfs looks before it writes a new file, and a file that another host creates in that moment is overwritten',
   etag: 'the server refuses writes on condition that the object is unchanged (If-Match): ovfs looks before it replaces a file, and a change that another host makes in that moment is overwritten',
+}
+
+const LISTING: Transfer = { bytes: 0, serviceMs: LONGEST_OPERATION_MS }
+
+/** How an operation runs; by default as a question that moves few bytes and may be repeated. */
+interface Manner {
+  /** Undefined for an operation that has the plain time limit. */
+  readonly transfer?: Transfer
+  /** It may change the object under its key. */
+  readonly changes?: boolean
+  readonly retries?: RetryPolicy
+  /** It goes on with what an earlier call began, so new credentials do not help it. */
+  readonly continues?: boolean
 }
 
 export class Storage {
@@ -107,6 +132,7 @@ export class Storage {
   /** Each upload holds some parts in memory. */
   readonly uploads = new Slots(CONCURRENT_UPLOADS)
   readonly #connection: Connection
+  readonly #watch: TransferWatch
   readonly #timeoutMs: number
   readonly #userMetadata: boolean
   readonly #retries: RetryPolicy
@@ -129,10 +155,10 @@ export class Storage {
     this.#retries = this.scheme === 'fs' ? NO_RETRIES : RETRIES
     this.#connection = new Connection(operator, {
       timeoutMs: options.timeoutMs,
-      uploadMs: partsMs(this.partBytes(0)),
       retries: this.#retries,
       renewOperator: options.renewOperator,
     })
+    this.#watch = new TransferWatch(options.timeoutMs, GRACE_MS, () => this.#isAlive())
     this.#onError = options.onError
     this.#conditionalWrites = new ConditionalWrites(this.capability, this.traits, name =>
       options.onWarning?.(CONDITION_REFUSED[name]),
@@ -147,10 +173,8 @@ export class Storage {
         this.#absences.seen(true)
         return undefined
       }
-      const info = toInfo(
-        await this.#ask('stat', key, operator => withCode(operator, path, () => operator.stat(path))),
-        this.#userMetadata,
-      )
+      const stat = ({ plain }: Connection) => withCode(plain, path, () => plain.stat(path))
+      const info = toInfo(await this.#run('stat', key, stat), this.#userMetadata)
       this.#absences.seen(false)
       // Only the key with the slash asks for a directory.
       const isGuess = this.traits.guessesDirectories && info.kind === 'directory' && !path.endsWith('/')
@@ -164,7 +188,7 @@ export class Storage {
   }
 
   #exists(key: string, path: string): Promise<boolean> {
-    return this.#ask('stat', key, operator => withCode(operator, path, () => operator.exists(path)))
+    return this.#run('stat', key, ({ plain }) => withCode(plain, path, () => plain.exists(path)))
   }
 
   /**
@@ -180,21 +204,36 @@ export class Storage {
     }
     const bytes =
       this.traits.cutsRanges === undefined
-        ? await this.#ask('read', key, operator => operator.read(key, options))
+        ? await this.#fetch(key, length, operator => operator.read(key, options))
         : await this.#cut(key, offset, length)
     // As a plain Uint8Array: cutting pieces from a Buffer costs twice as much.
     if (bytes.byteLength === length) return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
     throw this.#tooShort(key, bytes.byteLength, length)
   }
 
+  /** A transfer of about so many bytes from the service. */
+  #fetch<T>(key: string, bytes: number, call: (operator: Operator) => Promise<T>): Promise<T> {
+    const transfer = { bytes }
+    // A connection that hangs is given up early and the read repeated. As that would also cut a slow line, each attempt has
+    // twice as much time as the one before.
+    let limitMs = 0
+    const read = (connection: Connection) => {
+      const longestMs = this.#watch.longestMs(transfer)
+      const firstMs = this.#timeoutMs + (longestMs - this.#timeoutMs) / 4
+      limitMs = Math.min(Math.max(firstMs, limitMs * 2), longestMs)
+      return call(connection.transferring(limitMs))
+    }
+    return this.#run('read', key, read, { transfer })
+  }
+
   /** A range of a value that the binding would cut itself, and panic if the value has become shorter. */
   async #cut(key: string, offset: number, length: number): Promise<Uint8Array> {
     if (this.traits.cutsRanges === 'remote') {
-      const value = await this.#ask('read', key, operator => operator.read(key))
+      const value = await this.#fetch(key, offset + length, operator => operator.read(key))
       return value.subarray(offset, offset + length)
     }
     const range = { offset: BigInt(offset), size: BigInt(length) }
-    return this.#ask('read', key, async operator => {
+    return this.#fetch(key, length, async operator => {
       const size = Number((await operator.stat(key)).contentLength ?? 0n)
       if (size < offset + length) throw this.#tooShort(key, size - offset, length)
       return operator.read(key, range)
@@ -217,21 +256,17 @@ export class Storage {
     condition: WriteCondition = {},
     confirm = () => this.#requireCondition(key, condition),
   ): Promise<void> {
-    const large = bytes.byteLength > LARGE_WRITE
-    const extraMs = large ? (bytes.byteLength / BYTES_PER_EXTRA_SECOND) * 1000 : 0
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const transfer = { bytes: bytes.byteLength }
+    const limitMs = this.#watch.longestMs(transfer)
     if (!this.#conditionalWrites.isEnforced(condition)) await confirm()
-    await this.#change(
-      'write',
-      key,
-      operator =>
-        this.#conditionalWrites.run(
-          condition,
-          options => (large ? this.#connection.patient : operator).write(key, content, options),
-          confirm,
-        ),
-      extraMs,
-    )
+    const write = (connection: Connection) =>
+      this.#conditionalWrites.run(
+        condition,
+        options => connection.transferring(limitMs).write(key, content, options),
+        confirm,
+      )
+    await this.#change('write', key, write, { transfer })
   }
 
   async #requireCondition(key: string, { absent, etag }: WriteCondition): Promise<void> {
@@ -248,7 +283,9 @@ export class Storage {
       concurrent: CONCURRENT_PARTS,
       ...this.#conditionalWrites.options(condition),
     }
-    const extraMs = partsMs(partBytes)
+    // The parts that are under way at once share the line.
+    const transfer = { bytes: CONCURRENT_PARTS * partBytes }
+    const limitMs = this.#watch.longestMs(transfer)
     const { generation } = this.#connection
     // The writer keeps the operator that it was made with.
     const renewing = <T>(step: Promise<T>): Promise<T> =>
@@ -256,12 +293,18 @@ export class Storage {
         this.#connection.renew(error, generation)
         throw error
       })
-    const writer = await this.#change('write', key, () => this.#connection.uploader.writer(key, options))
+    const writer = await this.#change('write', key, connection =>
+      connection.uploading(limitMs).writer(key, options),
+    )
+    const manner = { retries: NO_RETRIES, continues: true }
     return new PartUpload(key, partBytes, {
       // Retried inside, part by part: the parts before it are in the writer's state.
       write: content =>
-        renewing(this.#run('write', key, () => writer.write(content), extraMs, false, NO_RETRIES)),
-      complete: () => renewing(this.#change('close', key, () => writer.close(), extraMs, NO_RETRIES)),
+        renewing(this.#run('write', key, () => writer.write(content), { ...manner, transfer })),
+      complete: bytes => {
+        const whole = { ...transfer, serviceMs: serviceMs(bytes) }
+        return renewing(this.#change('close', key, () => writer.close(), { ...manner, transfer: whole }))
+      },
       isOutdated: () => this.#connection.generation !== generation,
       abandoned: error => {
         // The new object beside the old one is deleted there.
@@ -284,13 +327,13 @@ export class Storage {
 
   async createDirectory(key: string): Promise<void> {
     if (this.marksDirectories) return this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
-    await this.#change('create_dir', key, operator => operator.createDir(key))
+    await this.#change('create_dir', key, ({ plain }) => plain.createDir(key))
   }
 
   /** Deletes one object or one empty directory; fine if it is not there. */
   async delete(key: string): Promise<void> {
     try {
-      await this.#change('delete', key, operator => operator.delete(key))
+      await this.#change('delete', key, ({ plain }) => plain.delete(key))
     } catch (error) {
       if (!isNotFound(error)) throw error
     }
@@ -298,31 +341,29 @@ export class Storage {
 
   /** The service's own rename: replaces what is there. Only where `capability.rename` is set. */
   async rename(from: string, to: string): Promise<void> {
-    await this.#change('rename', from, operator => operator.rename(from, to))
+    const transfer = { bytes: 0, serviceMs: LONGEST_OPERATION_MS }
+    const limitMs = this.#watch.longestMs(transfer)
+    const rename = (connection: Connection) => connection.transferring(limitMs).rename(from, to)
+    await this.#change('rename', from, rename, { transfer })
   }
 
   /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `capability.copy` is set. */
   async copy(from: string, to: string, size = 0): Promise<void> {
-    const large = size > LARGE_WRITE
-    const extraMs = large ? (size / BYTES_PER_EXTRA_SECOND / COPY_ADVANTAGE) * 1000 : 0
-    await this.#change(
-      'copy',
-      to,
-      operator => (large ? this.#connection.patient : operator).copy(from, to),
-      extraMs,
-    )
+    const transfer = { bytes: 0, serviceMs: COPY_LIMITS * this.#timeoutMs + serviceMs(size) }
+    const limitMs = this.#watch.longestMs(transfer)
+    const copy = (connection: Connection) => connection.transferring(limitMs).copy(from, to)
+    await this.#change('copy', to, copy, { transfer })
   }
 
   /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */
   async list(key: string): Promise<ListedObject[]> {
     if (!this.lists) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
     if (!this.capability.list) return listIndexed(this, key)
-    const entries = await this.#ask(
-      'list',
-      key,
-      operator => operator.list(key),
-      LISTING_PATIENCE * this.#timeoutMs,
-    )
+    // OpenDAL has a time limit for each page. For all pages together there is none as long as the service answers.
+    const entries = await this.#run('list', key, ({ lister }) => lister.list(key), {
+      transfer: LISTING,
+      retries: NO_RETRIES,
+    })
     const listed: ListedObject[] = []
     for (const entry of entries) {
       const path = entry.path()
@@ -346,21 +387,17 @@ export class Storage {
   /** True if the directory has at least one child that is not to be ignored. */
   async hasChildren(key: string, ignore: (segment: string) => boolean): Promise<boolean> {
     if (!this.capability.list) return (await this.list(key)).some(({ segment }) => !ignore(segment))
-    return this.#ask(
-      'list',
-      key,
-      async operator => {
-        const lister = await operator.lister(key)
-        for (;;) {
-          const entry = await lister.next()
-          if (entry === null) return false
-          const path = entry.path()
-          if (path === key || path === '/' || !path.startsWith(key)) continue
-          if (!ignore(path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length))) return true
-        }
-      },
-      LISTING_PATIENCE * this.#timeoutMs,
-    )
+    const hasAny = async ({ lister }: Connection) => {
+      const entries = await lister.lister(key)
+      for (;;) {
+        const entry = await entries.next()
+        if (entry === null) return false
+        const path = entry.path()
+        if (path === key || path === '/' || !path.startsWith(key)) continue
+        if (!ignore(path.endsWith('/') ? path.slice(key.length, -1) : path.slice(key.length))) return true
+      }
+    }
+    return this.#run('list', key, hasAny, { transfer: LISTING, retries: NO_RETRIES })
   }
 
   /** Something is wrong with what the storage holds, while nobody is there to whom it could be an answer. */
@@ -368,53 +405,79 @@ export class Storage {
     this.#onError(error)
   }
 
-  #ask<T>(operation: string, key: string, call: (operator: Operator) => Promise<T>, extraMs = 0): Promise<T> {
-    return this.#run(operation, key, call, extraMs, false)
-  }
-
   async #change<T>(
     operation: string,
     key: string,
-    call: (operator: Operator) => Promise<T>,
-    extraMs = 0,
-    policy = this.#retries,
+    call: (connection: Connection) => Promise<T>,
+    manner: Manner = {},
   ): Promise<T> {
     if (this.readOnly) throw new FsError('EROFS', `${operation} ${key}: read-only`)
     const earlier = this.#lingering.get(key)
-    if (earlier !== undefined) await this.#once(operation, key, () => earlier)
-    return this.#run(operation, key, call, extraMs, true, policy)
-  }
-
-  #once<T>(operation: string, key: string, call: () => Promise<T>): Promise<T> {
-    return this.#run(operation, key, call, 0, false, NO_RETRIES)
+    if (earlier !== undefined) await this.#within(earlier, operation, key)
+    return this.#run(operation, key, call, { ...manner, changes: true })
   }
 
   async #run<T>(
     operation: string,
     key: string,
-    call: (operator: Operator) => Promise<T>,
-    extraMs: number,
-    changes: boolean,
-    policy = this.#retries,
+    call: (connection: Connection) => Promise<T>,
+    { transfer, changes = false, retries = this.#retries, continues = false }: Manner = {},
   ): Promise<T> {
-    const limitMs = this.#timeoutMs + extraMs
-    const end = Date.now() + limitMs
+    const end = Date.now() + this.#timeoutMs
+    let isLate = false
     let running: Promise<T> | undefined
     const connection = this.#connection
-    // What may be done once only is not done again with another operator either.
-    const attempt = () => (policy.attempts > 1 ? connection.call(call) : call(connection.plain))
+    const attempt = () => (continues ? call(connection) : connection.call(() => call(connection)))
     const work = withRetries(
-      policy,
-      () => (running = attempt()),
-      error => toStorageError(error, this.scheme, operation, key).transient && Date.now() < end,
+      retries,
+      () => (running = this.#heard(attempt())),
+      error =>
+        toStorageError(error, this.scheme, operation, key).transient &&
+        (transfer === undefined ? Date.now() < end : !isLate),
     )
+    const late = (milliseconds: number, answers = false) => {
+      isLate = true
+      if (changes && running !== undefined) this.#linger(key, running)
+      return deadlineError(operation, key, milliseconds, answers)
+    }
     try {
-      return await withDeadline(work, limitMs + GRACE_MS, () => {
-        if (changes && running !== undefined) this.#linger(key, running)
-        return deadlineError(operation, key, limitMs)
-      })
+      if (transfer !== undefined) return await this.#watch.run(work, transfer, late)
+      return await withDeadline(work, this.#timeoutMs + GRACE_MS, () => late(this.#timeoutMs))
     } catch (error) {
       throw this.#failed(error, operation, key)
+    }
+  }
+
+  /** Waits for an earlier change of the key as long as for any answer. */
+  async #within(earlier: Promise<unknown>, operation: string, key: string): Promise<void> {
+    const late = () => deadlineError(operation, key, this.#timeoutMs)
+    await withDeadline(earlier, this.#timeoutMs + GRACE_MS, late).catch(error => {
+      throw this.#failed(error, operation, key)
+    })
+  }
+
+  /** Notes that the service has answered. */
+  async #heard<T>(attempt: Promise<T>): Promise<T> {
+    try {
+      const value = await attempt
+      this.#watch.answered()
+      return value
+    } catch (error) {
+      if (isAnswer(error)) this.#watch.answered()
+      throw error
+    }
+  }
+
+  async #isAlive(): Promise<boolean> {
+    try {
+      await withRetries(
+        this.#retries,
+        () => this.#connection.plain.exists(PROBE_KEY),
+        error => !isAnswer(error),
+      )
+      return true
+    } catch (error) {
+      return isAnswer(error)
     }
   }
 
@@ -434,9 +497,9 @@ export class Storage {
   }
 }
 
-/** The time that the parts which are under way at once may take, beyond that of any operation. */
-function partsMs(partBytes: number): number {
-  return ((CONCURRENT_PARTS * partBytes) / BYTES_PER_EXTRA_SECOND) * 1000
+/** What a service needs at most for its own work on so many bytes, in milliseconds. */
+function serviceMs(bytes: number): number {
+  return (bytes / SLOWEST_SERVICE) * 1000
 }
 
 function toInfo(metadata: Metadata, withUsers: boolean): ObjectInfo {
