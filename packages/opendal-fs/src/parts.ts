@@ -70,7 +70,7 @@ export function partsOf(operator: Operator, settings: Settings, clock: CoarseClo
   handles.record = record
   tree.attributes.sessionRecord = record
   const publisher = new Publisher(tree, staging, lock, settings, saved, record)
-  const files = new Files(tree, handles, publisher, settings, journal)
+  const files = new Files(tree, handles, publisher, settings, journal, lock)
   const namespace = new Namespace(tree, publisher, lock, journal)
   const attempts = new Attempts(record)
   const renamer = new Renamer(tree, namespace, lock, journal)

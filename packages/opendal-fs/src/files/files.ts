@@ -13,6 +13,7 @@ import {
 } from '@ovfs/fuse-proto'
 import type { NameJournal } from '../journal/name-journal.ts'
 import { FOREVER, type Inode } from '../names/inode.ts'
+import type { SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
 import { isVersionLost } from '../storage/storage-error.ts'
@@ -38,8 +39,18 @@ export class Files {
   readonly #publisher: Publisher
   readonly #settings: Settings
   readonly #journal: NameJournal
+  /** Moving a directory excludes looking at what lies below it. */
+  readonly #names: SharedLock
 
-  constructor(tree: Tree, handles: Handles, publisher: Publisher, settings: Settings, journal: NameJournal) {
+  constructor(
+    tree: Tree,
+    handles: Handles,
+    publisher: Publisher,
+    settings: Settings,
+    journal: NameJournal,
+    names: SharedLock,
+  ) {
+    this.#names = names
     this.#tree = tree
     this.#handles = handles
     this.#publisher = publisher
@@ -68,7 +79,8 @@ export class Files {
     if (inode.removed && inode.opens === 0) throw new FsError('ESTALE', 'the file has been removed')
     const readAhead = new ReadAhead(this.#tree.cache)
     const writable = (flags & O_ACCMODE) !== O_RDONLY
-    const fh = this.#handles.addFile({ inode, writable, readAhead, request })
+    const opened = file.shown.number
+    const fh = this.#handles.addFile({ inode, writable, readAhead, opened, request })
     if ((flags & O_TRUNC) !== 0) {
       if (inode.attr.size > 0) this.truncate(inode, 0)
       // open(2): O_TRUNC marks the times, also if there was nothing to cut.
@@ -78,18 +90,21 @@ export class Files {
     }
     // With unpublished changes all news came from this guest itself.
     const version = file.dirty === undefined ? this.#tree.content(inode) : file.seenByGuest
-    const openFlags = file.seenByGuest === version ? FOPEN_KEEP_CACHE : 0
+    const keepsPages = file.seenByGuest === version
     file.seenByGuest = version
-    return { fh, openFlags }
+    if (keepsPages) file.shown.isShown = true
+    return { fh, openFlags: keepsPages ? FOPEN_KEEP_CACHE : 0 }
   }
 
   read(fh: FileHandle, offset: number, size: number, out: ReplyData): Awaitable<void> {
     const handle = this.#handles.file(fh)
+    requireCurrent(handle)
     const { inode } = handle
-    const { dirty } = inode.file!
+    const { dirty, shown } = inode.file!
     if (dirty !== undefined) {
       const end = Math.min(offset + size, dirty.size)
       if (offset >= end) return undefined
+      shown.isShown = true
       const waiting = dirty.read(offset, end, out)
       return waiting === undefined ? undefined : this.#settle(waiting, handle, offset, size, out)
     }
@@ -97,6 +112,7 @@ export class Files {
     const end = Math.min(offset + size, content.size)
     if (offset >= end) return undefined
     if (this.#tree.cache.readNow(content, offset, end, out)) {
+      shown.isShown = true
       handle.readAhead.observe(content, offset, end, false)
       return undefined
     }
@@ -107,10 +123,13 @@ export class Files {
     const { inode } = handle
     await this.#tree.refresh(inode)
     // Anything may have happened while we asked.
-    const { dirty } = inode.file!
+    requireCurrent(handle)
+    const { dirty, shown } = inode.file!
+    const { number } = shown
     if (dirty !== undefined) {
       const end = Math.min(offset + size, dirty.size)
       if (offset < end) await dirty.read(offset, end, out)
+      shown.isShown = true
       return
     }
     const content = this.#tree.content(inode)
@@ -119,9 +138,12 @@ export class Files {
     const reading = this.#tree.cache.read(content, offset, end, out)
     handle.readAhead.observe(content, offset, end, true)
     await reading
+    // The bytes are of a version that was replaced while they were fetched, and a later read would give another one's.
+    if (shown.number !== number) throw staleError()
+    shown.isShown = true
   }
 
-  /** Starts over if the version that was being read is gone, unless bytes of it have already been given out. */
+  /** Starts over if the version that was being read is gone, unless the guest has bytes of it. */
   async #settle(
     reading: Promise<void>,
     handle: OpenFile,
@@ -138,8 +160,8 @@ export class Files {
         if (!isVersionLost(error) || attempt === READ_ATTEMPTS || out.room !== room || inode.removed)
           throw error
       }
-      // A publication may be putting the new version in place.
-      await inode.file!.lock.run(() => this.#tree.revalidate(inode))
+      // A publication may be putting the new version in place, and a rename the object.
+      await this.#names.shared(() => inode.file!.lock.run(() => this.#tree.revalidate(inode)))
       reading = this.#readSlowly(handle, offset, size, out)
     }
   }
@@ -159,6 +181,7 @@ export class Files {
     if (inode.privileged)
       this.#tree.attributes.killPrivileges(inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0)
     const dirty = this.#publisher.dirty(inode)
+    inode.file!.shown.isShown = true
     const written = dirty.write(offset, data)
     if (typeof written === 'number') {
       this.#publisher.showDirty(inode)
@@ -226,6 +249,15 @@ export class Files {
     this.#tree.table.drop(inode)
     return detachedKey === undefined ? undefined : this.#journal.deleteAside(this.#tree.storage, detachedKey)
   }
+}
+
+/** @throws ESTALE if the guest has bytes of a version that somebody else has replaced since the handle was opened */
+function requireCurrent({ inode, opened }: OpenFile): void {
+  if (inode.file!.shown.isStale(opened)) throw staleError()
+}
+
+function staleError(): FsError {
+  return new FsError('ESTALE', 'another client has replaced the file since it was opened')
 }
 
 /** @throws what the handle's writes were lost to */

@@ -11,6 +11,8 @@ export interface OpenFile {
   readonly inode: Inode
   readonly writable: boolean
   readonly readAhead: ReadAhead
+  /** The number that the file's `ShownVersion` had then. */
+  readonly opened: number
   /** Given when it is opened. */
   fh?: FileHandle
   /** The number of the request that opened it. */

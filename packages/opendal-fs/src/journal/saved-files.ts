@@ -3,7 +3,7 @@
 // in the same turn in which the commit is queued, so that commits and changes of names cannot overtake each other.
 
 import type { Inode } from '../names/inode.ts'
-import { Mutex } from '../names/locks.ts'
+import { Mutex, SharedTask } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { DirtyFile } from '../writes/dirty-file.ts'
@@ -54,7 +54,7 @@ export class SavedFiles {
   readonly #tree: Tree
   readonly #onError: (error: Error) => void
   readonly #saving = new WeakMap<DirtyFile, Mutex>()
-  readonly #folderSync: SharedSync
+  readonly #folderSync: SharedTask
   /** Bytes of contents that the journal has itself. */
   #inJournal = 0
   /** What goes on after the operation that began it has been answered. */
@@ -64,7 +64,7 @@ export class SavedFiles {
     this.#state = state
     this.#tree = tree
     this.#onError = onError
-    this.#folderSync = new SharedSync(() => syncFolder(state.savedPath))
+    this.#folderSync = new SharedTask(() => syncFolder(state.savedPath))
   }
 
   /**
@@ -254,30 +254,3 @@ function versionUnder(inode: Inode): Version {
 function bytesInJournal({ bytes }: SavedContent): number {
   return bytes?.length ?? 0
 }
-
-/** One sync for all who wait for one; who comes while it runs waits for the next. */
-class SharedSync {
-  readonly #sync: () => Promise<void>
-  #running: Promise<void> | undefined
-  #next: Promise<void> | undefined
-
-  constructor(sync: () => Promise<void>) {
-    this.#sync = sync
-  }
-
-  run(): Promise<void> {
-    if (this.#running === undefined) {
-      this.#running = this.#sync().finally(() => {
-        this.#running = undefined
-      })
-      return this.#running
-    }
-    this.#next ??= this.#running.then(noop, noop).then(() => {
-      this.#next = undefined
-      return this.run()
-    })
-    return this.#next
-  }
-}
-
-function noop(): void {}

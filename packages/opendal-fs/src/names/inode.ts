@@ -8,6 +8,7 @@ import type { Time } from '../attributes/time.ts'
 import type { Given } from '../attributes/user-metadata.ts'
 import type { Content } from '../files/block-cache.ts'
 import type { OpenFile } from '../files/handles.ts'
+import { ShownVersion } from '../files/shown-version.ts'
 import type { SavedFile } from '../journal/saved-files.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
 import type { DirtyFile } from '../writes/dirty-file.ts'
@@ -187,6 +188,8 @@ export class FileState {
   detachedKey: string | undefined
   /** The version that the guest's page cache holds: the one of the last open. */
   seenByGuest: Content | undefined
+  /** Which handles may still read it. */
+  readonly shown = new ShownVersion()
   /** Handles that are open for writing. */
   readonly writers = new Set<OpenFile>()
   /** Publishing, renaming and removing, one at a time. */

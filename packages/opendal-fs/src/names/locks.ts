@@ -60,6 +60,31 @@ export class SharedLock {
   }
 }
 
+/** Runs `task` once for all who wait for it. A caller that comes while it runs waits for the next run. */
+export class SharedTask {
+  readonly #task: () => Promise<void>
+  #running: Promise<void> | undefined
+  #next: Promise<void> | undefined
+
+  constructor(task: () => Promise<void>) {
+    this.#task = task
+  }
+
+  run(): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = this.#task().finally(() => {
+        this.#running = undefined
+      })
+      return this.#running
+    }
+    this.#next ??= this.#running.then(noop, noop).then(() => {
+      this.#next = undefined
+      return this.run()
+    })
+    return this.#next
+  }
+}
+
 /** At most so many at once; the rest wait in the order of asking. */
 export class Slots {
   #free: number

@@ -261,8 +261,10 @@ export class Renamer {
   #unpin(directory: Inode): void {
     for (const inode of directory.directory!.children.values()) {
       if (inode.directory !== undefined) this.#unpin(inode)
-      else if (inode.file!.dirty === undefined) inode.attrUntil = 0
-      else this.#forgetVersion(inode)
+      else {
+        this.#forgetVersion(inode)
+        if (inode.file!.dirty === undefined) inode.attrUntil = 0
+      }
       if (inode.file?.content !== undefined) inode.file.content.etag = undefined
       inode.epoch++
     }

@@ -9,11 +9,12 @@ import { type BlockCache, Content } from '../files/block-cache.ts'
 import type { Settings } from '../options.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
-import { isSameVersion } from '../storage/version.ts'
+import { versionLostError } from '../storage/storage-error.ts'
+import { compareVersions, isSameVersion, isVersionBlind, strongEtag } from '../storage/version.ts'
 import { statDirectory } from './directory-index.ts'
 import { FOREVER, type Inode, S_IFLNK, S_IFMT } from './inode.ts'
 import type { InodeTable } from './inode-table.ts'
-import type { SharedLock } from './locks.ts'
+import { type SharedLock, SharedTask } from './locks.ts'
 
 /** Absences remembered per directory. */
 const MOST_ABSENT = 4096
@@ -234,7 +235,10 @@ export class Tree {
     if (file === undefined) return
     // What has no object has no version either.
     if (info.kind === 'special' && info.target === undefined) return
-    if (file.info !== undefined && !isSameVersion(file.info, info)) this.dropContent(inode)
+    if (file.info !== undefined && !isSameVersion(file.info, info)) {
+      if (compareVersions(file.info, info) === 'different') file.shown.replaced()
+      this.dropContent(inode)
+    }
     file.info = info.kind === 'special' ? { ...info, kind: 'file' } : info
     file.exists = true
     if (info.kind === 'file') inode.setSize(info.size)
@@ -287,12 +291,38 @@ export class Tree {
     if (file.content !== undefined) return file.content
     const info = file.info
     if (info === undefined) throw new FsError('ESTALE')
-    const content = new Content(info.size, info.etag, async ({ etag }, offset, length) =>
+    const look = new SharedTask(() => this.#requireCurrent(inode, content))
+    const content = new Content(info.size, info.etag, async ({ etag }, offset, length) => {
+      // One request for all of a file whose bytes nobody has seen gives one version, whichever it is.
+      const isAlone = length === info.size && !file.shown.isShown
       // The key is taken at the time of the fetch: a rename moves the bytes along.
-      this.storage.read(this.key(inode), offset, length, etag),
-    )
+      const bytes = await this.storage.read(this.key(inode), offset, length, etag)
+      if (
+        isAlone ||
+        (strongEtag(etag) !== undefined && (await this.storage.readsOnCondition(this.key(inode))))
+      )
+        return bytes
+      await look.run()
+      return bytes
+    })
     file.content = content
     return content
+  }
+
+  /**
+   * Looks whether the object is still the version that bytes were just read of, where the read could carry no condition.
+   * @throws StorageError as a read with a condition does
+   */
+  async #requireCurrent(inode: Inode, content: Content): Promise<void> {
+    const { info } = inode.file!
+    // Nobody else knows a removed file's object, and some services tell nothing to compare.
+    if (!content.discarded && (inode.removed || info === undefined || isVersionBlind(info))) return
+    const key = this.key(inode)
+    const found = content.discarded ? undefined : await this.storage.stat(key)
+    // What this guest publishes meanwhile discards the content.
+    const expected = content.discarded ? undefined : inode.file!.info
+    if (found === undefined || expected === undefined || compareVersions(expected, found) === 'different')
+      throw versionLostError('read', key)
   }
 
   dropContent(inode: Inode): void {

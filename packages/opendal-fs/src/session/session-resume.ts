@@ -120,7 +120,13 @@ export class SessionResume {
     for (const { fh, node, writable, request } of files.values()) {
       const inode = this.#inodes.get(node)
       if (inode?.file === undefined) continue
-      const file: OpenFile = { inode, writable, readAhead: new ReadAhead(this.#tree.cache), request }
+      const file: OpenFile = {
+        inode,
+        writable,
+        readAhead: new ReadAhead(this.#tree.cache),
+        opened: 0,
+        request,
+      }
       const failure = failures.get(fh)
       if (failure !== undefined) file.failure = new FsError(failure[0] as ErrnoName, failure[1])
       this.#handles.restoreFile(fh as FileHandle, file)

@@ -55,7 +55,7 @@ export class SessionTransfer {
     }
     for (const file of removed) await restoreRemovedFile(inodes.get(file.id)!, file, this.#publisher)
     for (const [fh, node, writable] of files) {
-      const file = { inode: inodes.get(node)!, writable, readAhead: new ReadAhead(cache) }
+      const file = { inode: inodes.get(node)!, writable, readAhead: new ReadAhead(cache), opened: 0 }
       this.#handles.restoreFile(fh as FileHandle, file)
     }
     for (const [fh, node] of directories) {

@@ -67,6 +67,8 @@ export class ServiceTraits {
   readonly guessesDirectories: boolean
   /** Conditions of writes, which several S3 gateways answer with 400 or 501. */
   readonly conditions: Record<ConditionName, Support> = { absent: 'unknown', etag: 'unknown' }
+  /** A read with If-Match gets any version; undefined until one was tried. */
+  ignoresIfMatch: boolean | undefined
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
   constructor(scheme: string) {

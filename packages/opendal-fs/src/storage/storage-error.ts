@@ -124,9 +124,9 @@ export function deadlineError(
   return new StorageError('Deadline', ERRNO_OF_KIND.Deadline, false, operation, key, message)
 }
 
-/** Somebody else was faster. */
+/** The object is not the version any more that the operation was meant for. */
 export function versionLostError(operation: string, key: string): StorageError {
-  const message = 'the object was changed while it was being replaced'
+  const message = 'another version of the object has taken its place'
   return new StorageError('ConditionNotMatch', 'ESTALE', false, operation, key, message)
 }
 

@@ -24,7 +24,7 @@ import {
   versionLostError,
 } from './storage-error.ts'
 import { type Transfer, TransferWatch } from './transfer-watch.ts'
-import { strongEtag } from './version.ts'
+import { isSameEtag, strongEtag } from './version.ts'
 import { ConditionalWrites, type WriteCondition } from './write-condition.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
@@ -98,6 +98,8 @@ const PROBE_KEY = '.ovfs-alive'
 /** Where an object must be written in one request it has to be held in memory at once. */
 const LARGEST_IN_ONE_PIECE = 1 << 30
 const CONCURRENT_PARTS = 4
+/** An ETag that no object has. */
+const NO_VERSION = '"ovfs-no-such-version"'
 const CONCURRENT_UPLOADS = 2
 const LARGEST_IN_PARTS = 5 * 2 ** 40
 
@@ -139,6 +141,7 @@ export class Storage {
   readonly #onError: (error: Error) => void
   readonly #absences = new Absences()
   readonly #conditionalWrites: ConditionalWrites
+  #probing: Promise<void> | undefined
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
 
@@ -246,6 +249,32 @@ export class Storage {
   }
 
   /**
+   * True if the service refuses a read of another version than the one that the condition names. Some S3 gateways ignore
+   * If-Match: the first call asks for a version that cannot be, with one request.
+   * @param key of an object that is there
+   */
+  async readsOnCondition(key: string): Promise<boolean> {
+    if (!this.capability.readWithIfMatch) return false
+    if (this.traits.ignoresIfMatch !== undefined) return !this.traits.ignoresIfMatch
+    this.#probing ??= this.#probeReadCondition(key).finally(() => {
+      this.#probing = undefined
+    })
+    await this.#probing
+    return this.traits.ignoresIfMatch === false
+  }
+
+  async #probeReadCondition(key: string): Promise<void> {
+    try {
+      await this.read(key, 0, 1, NO_VERSION)
+      this.traits.ignoresIfMatch = true
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      if (error.kind === 'ConditionNotMatch') this.traits.ignoresIfMatch = false
+      // Any other failure tells nothing: the next read asks again.
+    }
+  }
+
+  /**
    * Replaces the object, in one request.
    * @param confirm runs directly before a write whose condition the service does not check; rejects if the object must not be
    * replaced. By default it looks whether the condition holds.
@@ -272,7 +301,7 @@ export class Storage {
   async #requireCondition(key: string, { absent, etag }: WriteCondition): Promise<void> {
     if (absent !== true && etag === undefined) return
     const found = await this.stat(key)
-    const holds = absent === true ? found === undefined : found?.etag === etag
+    const holds = absent === true ? found === undefined : isSameEtag(found?.etag, etag)
     if (!holds) throw versionLostError('write', key)
   }
 
@@ -492,7 +521,12 @@ export class Storage {
 
   #failed(error: unknown, operation: string, key: string): StorageError {
     const failure = toStorageError(error, this.scheme, operation, key)
-    if (failure.kind !== 'NotFound' && failure.code !== 'ENOTDIR') this.#onError(failure)
+    // A read of a version that is gone is an ordinary answer to a reader of a file that others change.
+    const isOrdinary =
+      failure.kind === 'NotFound' ||
+      failure.code === 'ENOTDIR' ||
+      (operation === 'read' && failure.kind === 'ConditionNotMatch')
+    if (!isOrdinary) this.#onError(failure)
     return failure
   }
 }

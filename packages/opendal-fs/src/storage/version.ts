@@ -19,7 +19,7 @@ export function compareVersions(a: ObjectVersion, b: ObjectVersion): Comparison 
   if (a.size !== b.size) return 'different'
   const times = compareCoarsely(a.mtime, b.mtime)
   if (a.etag === undefined || b.etag === undefined) return times
-  if (opaqueTag(a.etag) !== opaqueTag(b.etag)) return 'different'
+  if (!isSameEtag(a.etag, b.etag)) return 'different'
   return (isWeak(a.etag) || isWeak(b.etag)) && times === 'different' ? 'different' : 'same'
 }
 
@@ -54,6 +54,11 @@ export function versionName({ size, etag, mtime }: ObjectVersion): string {
 /** True if `name` is the version's name. Earlier releases stored weak ETags as they came. */
 export function isVersionNamed(version: ObjectVersion, name: string): boolean {
   return versionName(version) === opaqueTag(name)
+}
+
+/** Compares weakly. */
+export function isSameEtag(a: string | undefined, b: string | undefined): boolean {
+  return a !== undefined && b !== undefined && opaqueTag(a) === opaqueTag(b)
 }
 
 function isWeak(etag: string): boolean {

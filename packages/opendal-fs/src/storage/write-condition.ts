@@ -1,7 +1,6 @@
-// The state that a key must be in for a write to replace it. A service that can checks it in the same step as it writes. Elsewhere
+// The state that a key must be in for a write to replace it. A service that can checks it in the same step as it writes. Elsewhere,
 // and where only a weak ETag is known, the only way is to look directly before the write, and what another host stores in between
-// is lost. OpenDAL knows which
-// protocols have conditions; that a server refuses them shows only when one is sent.
+// is lost. OpenDAL knows which protocols have conditions; that a server refuses them shows only when one is sent.
 
 import { metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
 import type { Capability } from './binding.ts'

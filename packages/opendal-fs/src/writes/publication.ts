@@ -381,6 +381,8 @@ export class Publisher {
     inode.epoch++
     inode.attrUntil = 0
     inode.entryUntil = 0
+    file.shown.replaced()
+    file.info = undefined
     if (found?.kind === 'file') {
       this.usage.resized(found.size - inode.attr.size)
       file.replaced = undefined
