@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The program `ovfs`. OpenDAL's binding is native and may not load on this machine, so it is loaded before anything else.
+// The program `ovfs`. OpenDAL's binding is native and may not load on this machine, so it is loaded before the rest.
 
+import { closeDebugger } from './debugger.ts'
 import { ExitCode } from './exit-code.ts'
 
 try {
@@ -11,4 +12,7 @@ try {
   process.stderr.write(`ovfs: ${error.message}\n`)
   process.exit(ExitCode.FAILED)
 }
+// A signal that came before the first line has taken effect by now; no secret has been read yet.
+const warning = closeDebugger()
+if (warning !== undefined) process.stderr.write(`ovfs: warning: ${warning}\n`)
 await import('./ovfs.ts')

@@ -1,5 +1,5 @@
-// What a person wants to know of a daemon that runs: whether the storage has everything, and what has been lost. Told on SIGUSR2:
-// Node keeps SIGUSR1 for its debugger.
+// The status of a running daemon, logged on SIGUSR2: how many files the storage does not have yet, and which changes were lost. SIGUSR1
+// is not used, because Node reserves it for its debugger.
 
 import type { Log } from './log.ts'
 
