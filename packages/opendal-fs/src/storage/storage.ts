@@ -434,6 +434,12 @@ export class Storage {
     this.#onError(error)
   }
 
+  /** Waits for a change of the key that outlived its deadline, so that the next look at the key sees its outcome. */
+  async settled(key: string, operation = 'stat'): Promise<void> {
+    const earlier = this.#lingering.get(key)
+    if (earlier !== undefined) await this.#within(earlier, operation, key)
+  }
+
   async #change<T>(
     operation: string,
     key: string,
@@ -441,8 +447,7 @@ export class Storage {
     manner: Manner = {},
   ): Promise<T> {
     if (this.readOnly) throw new FsError('EROFS', `${operation} ${key}: read-only`)
-    const earlier = this.#lingering.get(key)
-    if (earlier !== undefined) await this.#within(earlier, operation, key)
+    if (this.#lingering.has(key)) await this.settled(key, operation)
     return this.#run(operation, key, call, { ...manner, changes: true })
   }
 

@@ -228,6 +228,7 @@ export class Publisher {
     const { storage } = this.#tree
     await this.#tree.attributes.announce(inode)
     const expected = file.info ?? file.replaced
+    await storage.settled(key)
     const found = await storage.stat(key)
     const isOurs =
       mayBeVersion(expected, found) ||
