@@ -3,13 +3,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Capability, Operator } from '@ovfs/opendal-fs'
+import { type Capability, capabilityOf, Operator } from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { columns } from './help.ts'
 import { nearest } from './nearest.ts'
 import type { Service } from './services/service.ts'
 import { SECRET_OPTIONS, SERVICES } from './services/table.ts'
-import { readFailure } from './storage-failure.ts'
+import { isUnavailable, readFailure } from './storage-failure.ts'
 
 const ABILITIES = {
   read: capability => capability.read,
@@ -51,9 +51,9 @@ function report(service: Service, folder: string): ServiceReport | undefined {
   )
   let capability: Capability
   try {
-    capability = new Operator(service.name, options).capability()
+    capability = capabilityOf(new Operator(service.name, options), service.name)
   } catch (error) {
-    if (readFailure(error).kind === 'Unsupported') return undefined
+    if (isUnavailable(readFailure(error))) return undefined
     throw error
   }
   const abilities = Object.entries(ABILITIES).map(([name, has]) => [name, has(capability)])

@@ -3,13 +3,13 @@
 
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Capability, Operator } from '@ovfs/opendal-fs'
+import { bindingBuild, type Capability, capabilityOf, Operator } from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
 import { findObstacle, serverOf } from './reachability.ts'
 import { findRefusal } from './redis-refusal.ts'
 import type { Service } from './services/service.ts'
-import { readFailure, startError } from './storage-failure.ts'
+import { isUnavailable, readFailure, startError } from './storage-failure.ts'
 import { tableFlaws } from './table-check.ts'
 import type { Storage } from './uri.ts'
 
@@ -31,7 +31,7 @@ export async function openStorage(
   const { service } = storage
   const options = service.name === 'fs' ? checkedFolder(storage.options, readOnly) : storage.options
   const operator = buildOperator(service, options)
-  const capability = operator.capability()
+  const capability = capabilityOf(operator, service.name)
   if (!capability.read) {
     throw new CliError(
       'SERVICE',
@@ -51,20 +51,21 @@ export function buildOperator(service: Service, options: Readonly<Record<string,
     return new Operator(service.name, { ...options })
   } catch (error) {
     const { fallback } = service
-    const { kind, message } = readFailure(error)
-    if (kind === 'Unsupported') {
-      throw new CliError('SERVICE', `the installed OpenDAL has no ${service.name}`, 'see ovfs services', {
+    const failure = readFailure(error)
+    if (isUnavailable(failure)) {
+      const { version } = bindingBuild
+      throw new CliError('SERVICE', `OpenDAL ${version} has no ${service.name}`, 'see ovfs services', {
         cause: error,
       })
     }
     if (
       fallback !== undefined &&
       options[fallback.option] === undefined &&
-      message.includes(fallback.refusal)
+      failure.message.includes(fallback.refusal)
     ) {
       return buildOperator(service, { ...options, [fallback.option]: fallback.value })
     }
-    throw badValue(message, service) ?? startError(error, service, options)
+    throw badValue(failure.message, service) ?? startError(error, service, options)
   }
 }
 

@@ -10,6 +10,14 @@ export interface StorageFailure {
   readonly message: string
 }
 
+/**
+ * True if the binding cannot make an operator for the service at all. From 0.49.3 on it takes Koofr's email from a URI only,
+ * which would lose the other options.
+ */
+export function isUnavailable({ kind, message }: StorageFailure): boolean {
+  return kind === 'Unsupported' || message.includes('uri path must contain email')
+}
+
 const SHAPE = /^(\w+) \((?:permanent|temporary|persistent)\) at /
 const LONGEST_MESSAGE = 300
 

@@ -45,7 +45,7 @@ const UNDERSTOOD: readonly (readonly [string, string, Record<string, string>])[]
   ['webdav://me@host/', 'webdav', { endpoint: 'http://host', username: 'me' }],
   ['http://host/files', 'http', { endpoint: 'http://host', root: '/files' }],
   ['https://[::1]:8443/', 'http', { endpoint: 'https://[::1]:8443' }],
-  ['redis://', 'redis', {}],
+  ['redis://', 'redis', { endpoint: 'redis://127.0.0.1:6379' }],
   ['redis://localhost:6379', 'redis', { endpoint: 'redis://localhost:6379' }],
   ['redis://h/2/a/b', 'redis', { endpoint: 'redis://h', db: '2', root: '/a/b' }],
   ['redis://h/app', 'redis', { endpoint: 'redis://h', root: '/app' }],
@@ -67,7 +67,7 @@ const UNDERSTOOD: readonly (readonly [string, string, Record<string, string>])[]
     'mongodb',
     { connection_string: 'mongodb://h:27017', database: 'd', collection: 'c' },
   ],
-  ['hf://owner/repo/sub/dir', 'hf', { repo_id: 'owner/repo', root: '/sub/dir' }],
+  ['hf://owner/repo/sub/dir', 'hf', { repo_id: 'owner/repo', root: '/sub/dir', repo_type: 'model' }],
   ['aliyun_drive://?access_token=x', 'aliyun-drive', { access_token: 'x', drive_type: 'default' }],
   ['ipfs://ipfs.io/ipfs/QmX', 'ipfs', { endpoint: 'https://ipfs.io', root: '/ipfs/QmX' }],
 ]

@@ -55,7 +55,7 @@ function refuse({ method }: IncomingMessage, response: ServerResponse, status: n
   response.end(method === 'HEAD' ? undefined : `<Error><Code>${code}</Code><Message>no</Message></Error>`)
 }
 
-function accept({ method, url }: IncomingMessage, response: ServerResponse): void {
+function accept({ method, url, headers }: IncomingMessage, response: ServerResponse): void {
   response.setHeader('etag', '"1"')
   if (method === 'DELETE') response.writeHead(204).end()
   else if (method === 'HEAD') response.setHeader('content-length', 5).end()
@@ -64,6 +64,8 @@ function accept({ method, url }: IncomingMessage, response: ServerResponse): voi
   else if (url?.endsWith('?uploads'))
     response.end('<R><Bucket>b</Bucket><Key>k</Key><UploadId>u</UploadId></R>')
   else if (method === 'POST') response.end('<R><Bucket>b</Bucket><Key>k</Key><ETag>"1"</ETag></R>')
+  else if (headers['x-amz-copy-source'] !== undefined)
+    response.end('<CopyObjectResult><ETag>"1"</ETag></CopyObjectResult>')
   else response.end('bytes')
 }
 

@@ -38,11 +38,21 @@ it.each([
   ['IsADirectory (permanent) at read, context: { } => x', 'EISDIR', false],
   ['NotADirectory (permanent) at create_dir, context: { } => x', 'ENOTDIR', false],
   ['IsSameFile (permanent) at copy, context: { } => x', 'EINVAL', false],
+  // Newer builds of the binding have a kind for HTTP status 409; 0.49.2 calls it ConditionNotMatch.
+  ['Conflict (temporary) at write, context: { response: Parts { status: 409 } } => x', 'ESTALE', true],
   ['SomethingNew (permanent) at read, context: { } => x', 'EIO', false],
   // The binding panics if it is to read beyond the end of a value.
   ['Panic in async function', 'ESTALE', false],
 ])('reads %s', (text, code, transient) => {
   expect(of(text)).toMatchObject({ code, transient })
+})
+
+it('repeats a copy that newer builds of the binding call persistent', () => {
+  const copy = (text: string) => toStorageError(new Error(text), 'azblob', 'copy', 'k')
+  const context = 'context: { service_operation: CopyBlob, response: Parts { status: 503, version: H } }'
+  expect(copy(`Unexpected (persistent) at copy, ${context} => x`).transient).toBe(true)
+  expect(copy('Unexpected (persistent) at copy, context: { } => send http request').transient).toBe(true)
+  expect(copy(`NotFound (persistent) at copy, ${context.replace('503', '404')} => x`).transient).toBe(false)
 })
 
 it('takes the word of the local kernel on fs, and only there', () => {

@@ -66,8 +66,9 @@ export const SERVERS: readonly Service[] = [
     place: { kind: 'server', protocol: 'redis', database: 'db' },
     form: 'redis://HOST:PORT/DB/PREFIX, rediss:// for TLS',
     options: words('root endpoint cluster_endpoints username password db connection_pool_max_size'),
+    defaults: { endpoint: 'redis://127.0.0.1:6379' },
     credentials: 'give username and password',
-    probe: {},
+    probe: { endpoint: 'redis://localhost' },
   },
   {
     name: 'memcached',
@@ -87,8 +88,9 @@ export const SERVERS: readonly Service[] = [
     form: 'hf://OWNER/REPOSITORY/PREFIX?repo_type=model&revision=main',
     options: words('root repo_id repo_type revision token'),
     required: ['repo_id'],
+    defaults: { repo_type: 'model' },
     credentials: 'give token',
-    probe: { repo_id: 'probe/probe' },
+    probe: { repo_id: 'probe/probe', repo_type: 'model' },
   },
   {
     name: 'seafile',

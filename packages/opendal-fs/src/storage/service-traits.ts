@@ -2,6 +2,7 @@
 // one server shows only when it is used. `Storage` owns one instance; every layer above asks it instead of comparing schemes.
 
 import type { Time } from '../attributes/time.ts'
+import type { Capability, Operator } from './binding.ts'
 
 /** Facts that hold for every server of a scheme. */
 interface SchemeTraits {
@@ -15,10 +16,18 @@ interface SchemeTraits {
   readonly cutsRanges?: 'remote' | 'in-process'
   /** stat takes a directory for found if any key matches its name without case and with `_` and `%` as wildcards. */
   readonly guessesDirectories?: boolean
+  /** What holds instead of `capability()`, on which the builds of the binding disagree. */
+  readonly capability?: Partial<Capability>
 }
+
+/** Azure Files takes at most that much in a request (Put Range), and OpenDAL sends a file in one. */
+const LARGEST_PUT_RANGE = 4n << 20n
 
 const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   fs: { realDirectories: true, movesDirectories: true },
+  azfile: { capability: { writeTotalMaxSize: LARGEST_PUT_RANGE } },
+  // Newer builds commit each write to the repository.
+  hf: { capability: { write: false, delete: false } },
   webdav: { realDirectories: true },
   // Last-Modified of a HEAD has whole seconds (RFC 9110, 5.6.7).
   s3: { wholeSeconds: 'down' },
@@ -38,7 +47,8 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   gridfs: { cutsRanges: 'remote' },
   memcached: { cutsRanges: 'remote' },
   mongodb: { cutsRanges: 'remote' },
-  mysql: { cutsRanges: 'remote' },
+  // 0.49.2 cannot list, so names are in sidecars. A share must show the same names whichever build serves it.
+  mysql: { cutsRanges: 'remote', capability: { list: false, listWithRecursive: false, createDir: false } },
   persy: { cutsRanges: 'remote' },
   postgresql: { cutsRanges: 'remote' },
   redb: { cutsRanges: 'remote' },
@@ -53,6 +63,18 @@ export type ConditionName = 'absent' | 'etag'
 
 /** Whether a server does something that its protocol has. It shows when it is asked to for the first time. */
 export type Support = 'unknown' | 'works' | 'refused'
+
+/** What the service can do, the same with each build of the binding. */
+export function capabilityOf(operator: Operator, scheme: string): Capability {
+  const said = operator.capability()
+  const instead = SCHEMES[scheme]?.capability
+  if (instead === undefined) return said
+  // The getters of a native object work on that object only.
+  return new Proxy(said, {
+    get: (target, name) =>
+      name in instead ? instead[name as keyof Capability] : Reflect.get(target, name, target),
+  })
+}
 
 export class ServiceTraits {
   /** OpenDAL's name of the service. */

@@ -48,6 +48,8 @@ const SHAPE = /^(\w+) \((permanent|temporary|persistent)\) at /
 const OS_ERROR = /\(os error (\d+)\)\s*$/
 const KEY_TOO_LONG: ReadonlySet<string | undefined> = new Set(['KeyTooLongError', 'KeyTooLong'])
 const LOST_RANGE = /=> reader got too (?:little|much) data|status: 416,/
+/** Newer builds of the binding call a copy that failed for the moment `persistent` on some services, without having repeated it. */
+const LABELLED_PERSISTENT = /^\w+ \(persistent\) at copy, .*(?:status: (?:429|5\d\d),|=> send http request)/s
 /** The binding panics if it is asked for a range of a value that has become shorter. */
 const PANIC = 'Panic in async function'
 
@@ -86,8 +88,9 @@ export function toStorageError(error: unknown, scheme: string, operation: string
   let transient = false
   if (shape !== null) {
     const [, word, status] = shape
-    if (word !== undefined && Object.hasOwn(ERRNO_OF_KIND, word)) kind = word as StorageErrorKind
-    transient = status === 'temporary'
+    if (word === 'Conflict') kind = 'ConditionNotMatch'
+    else if (word !== undefined && Object.hasOwn(ERRNO_OF_KIND, word)) kind = word as StorageErrorKind
+    transient = status === 'temporary' || (operation === 'copy' && LABELLED_PERSISTENT.test(text))
   }
   if (kind === 'Unexpected' && LOST_RANGE.test(text)) kind = 'RangeNotSatisfied'
   // S3 refuses an expired token with status 400, for which OpenDAL has no kind.

@@ -14,7 +14,7 @@ import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { DIRECTORY_MARKER } from './key-names.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
-import { type ConditionName, ServiceTraits } from './service-traits.ts'
+import { type ConditionName, capabilityOf, ServiceTraits } from './service-traits.ts'
 import {
   deadlineError,
   isAnswer,
@@ -148,7 +148,7 @@ export class Storage {
   constructor(operator: Operator, options: StorageOptions) {
     this.scheme = options.scheme
     this.traits = new ServiceTraits(options.scheme)
-    this.capability = operator.capability()
+    this.capability = capabilityOf(operator, options.scheme)
     this.lists = this.capability.list || options.attrs === 'sidecar'
     this.readOnly = options.readOnly || !this.capability.write
     const most = this.capability.writeCanMulti ? LARGEST_IN_PARTS : LARGEST_IN_ONE_PIECE
