@@ -1,10 +1,10 @@
-// The workspace's own part of the preparation: pnpm, node_modules, compiled packages. Each step is skipped when it was
-// done for the same inputs. Nothing is installed outside the repository.
+// The workspace's own part of the preparation: pnpm, node_modules, OpenDAL's binary for arm64, compiled packages. Each step is
+// skipped when it was done for the same inputs. Nothing is installed outside the repository.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { Missing, note, root, run } from './step.mjs'
 
 const stamp = join(root, 'node_modules', '.ovfs-installed')
@@ -29,7 +29,46 @@ export function ensureInstalled() {
   const [command, ...args] = pnpm()
   note('installing dependencies')
   run(command, [...args, 'install', '--frozen-lockfile'], { env: { ...process.env, CI: 'true' } })
+  if (process.arch === 'arm64') addBinding(process.arch)
   writeFileSync(stamp, wanted)
+}
+
+/**
+ * Adds OpenDAL's binaries for a processor that the lockfile has none for. It was written from a registry that lacks the packages for
+ * arm64, so pnpm cannot know them; they are installed in .cache, in the versions that the manifests name, and linked from node_modules.
+ * @param {string} arch
+ */
+export function addBinding(arch) {
+  const user = join(root, 'packages', 'opendal-fs')
+  const { glibcVersionRuntime } = process.report.getReport().header
+  const newest = `@opendal/lib-linux-${arch}-${glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`
+  const { version } = JSON.parse(readFileSync(join(user, 'node_modules', 'opendal', 'package.json'), 'utf8'))
+  const old = `opendal-for-old-glibc-${arch}`
+  const { optionalDependencies } = JSON.parse(readFileSync(join(user, 'package.json'), 'utf8'))
+  const packages = {
+    [newest]: { range: version, modules: join(root, 'node_modules', '.pnpm', 'node_modules') },
+    ...(glibcVersionRuntime && {
+      [old]: { range: optionalDependencies[old], modules: join(user, 'node_modules') },
+    }),
+  }
+  for (const [name, { range, modules }] of Object.entries(packages)) {
+    const link = join(modules, name)
+    if (existsSync(link)) continue
+    const prefix = join(root, '.cache', 'binding', old === name ? 'old' : 'newest')
+    const options = ['--no-save', '--no-audit', '--no-fund', '--ignore-scripts']
+    mkdirSync(prefix, { recursive: true })
+    try {
+      run('npm', ['install', '--prefix', prefix, ...options, `${name}@${range}`])
+    } catch (error) {
+      note(
+        `OpenDAL's binary ${name}@${range} cannot be installed: ${error.message.split('\n')[1] ?? error.message}`,
+      )
+      continue
+    }
+    mkdirSync(dirname(link), { recursive: true })
+    rmSync(link, { force: true })
+    symlinkSync(join(prefix, 'node_modules', name), link)
+  }
 }
 
 /** Compiles every package, the harness and the demo; the compiler itself knows what is stale. */
