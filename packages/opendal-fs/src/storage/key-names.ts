@@ -36,6 +36,19 @@ const SERVICE_RULES: Readonly<Record<string, string>> = {
   azblob: `${CONTROL}|\\\\`,
 }
 
+const ALIASED = new RegExp(
+  `^[${WHITE_SPACE}]|[${WHITE_SPACE}]$|\\p{Surrogate}|(?:^|/)\\.{0,2}/|(?:^|/)\\.{1,2}$`,
+  'u',
+)
+
+/**
+ * False for a key that OpenDAL, or the HTTP client below it, would take for another one: it trims white space, drops empty
+ * segments and resolves `.` and `..`, also out of the root.
+ */
+export function isAddressable(key: string): boolean {
+  return !ALIASED.test(key)
+}
+
 export class KeyNames {
   readonly #dangerous: RegExp
   readonly #escapable: RegExp

@@ -107,6 +107,17 @@ export function toStorageError(error: unknown, scheme: string, operation: string
   return new StorageError(kind, errno, transient, operation, key, text, { cause: error })
 }
 
+/** The service was asked for a key that OpenDAL would take for another one: nothing was sent. */
+export class UnaddressableKey extends FsError {
+  readonly key: string
+
+  constructor(operation: string, key: string) {
+    super('EIO', `${operation} ${JSON.stringify(key)}: OpenDAL would take this key for another one`)
+    this.name = 'UnaddressableKey'
+    this.key = key
+  }
+}
+
 /** The service has answered, if only to refuse; false if a request may not have reached it. */
 export function isAnswer(error: unknown): boolean {
   const text = error instanceof Error ? error.message : String(error)

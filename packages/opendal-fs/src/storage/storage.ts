@@ -1,6 +1,6 @@
-// Our own layer before every OpenDAL call: deadlines, retries, the read-only switch, typed errors, clamped reads. Keys are built
-// from escaped segments (key-names.ts), so none holds `..` or white space that OpenDAL would trim. A buffer that is handed
-// over for writing must not change until the promise settles: OpenDAL copies it later, on another thread.
+// Our own layer before every OpenDAL call: deadlines, retries, the read-only switch, typed errors, clamped reads, and no key that
+// OpenDAL would take for another one. A buffer that is handed over for writing must not change until the promise settles:
+// OpenDAL copies it later, on another thread.
 
 import { FsError } from '@ovfs/fuse-proto'
 import { parseTime, type Time } from '../attributes/time.ts'
@@ -11,7 +11,7 @@ import { Absences } from './absences.ts'
 import type { Capability, Metadata, Operator } from './binding.ts'
 import { Connection, type RenewOperator } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
-import { DIRECTORY_MARKER } from './key-names.ts'
+import { DIRECTORY_MARKER, isAddressable } from './key-names.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
 import { type ConditionName, capabilityOf, ServiceTraits } from './service-traits.ts'
@@ -21,6 +21,7 @@ import {
   isNotFound,
   StorageError,
   toStorageError,
+  UnaddressableKey,
   versionLostError,
 } from './storage-error.ts'
 import { type Transfer, TransferWatch } from './transfer-watch.ts'
@@ -370,6 +371,7 @@ export class Storage {
 
   /** The service's own rename: replaces what is there. Only where `capability.rename` is set. */
   async rename(from: string, to: string): Promise<void> {
+    this.#requireAddressable('rename', to)
     const transfer = { bytes: 0, serviceMs: LONGEST_OPERATION_MS }
     const limitMs = this.#watch.longestMs(transfer)
     const rename = (connection: Connection) => connection.transferring(limitMs).rename(from, to)
@@ -378,6 +380,7 @@ export class Storage {
 
   /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `capability.copy` is set. */
   async copy(from: string, to: string, size = 0): Promise<void> {
+    this.#requireAddressable('copy', from)
     const transfer = { bytes: 0, serviceMs: COPY_LIMITS * this.#timeoutMs + serviceMs(size) }
     const limitMs = this.#watch.longestMs(transfer)
     const copy = (connection: Connection) => connection.transferring(limitMs).copy(from, to)
@@ -457,6 +460,7 @@ export class Storage {
     call: (connection: Connection) => Promise<T>,
     { transfer, changes = false, retries = this.#retries, continues = false }: Manner = {},
   ): Promise<T> {
+    this.#requireAddressable(operation, key)
     const end = Date.now() + this.#timeoutMs
     let isLate = false
     let running: Promise<T> | undefined
@@ -513,6 +517,14 @@ export class Storage {
     } catch (error) {
       return isAnswer(error)
     }
+  }
+
+  /** The root has the empty key. */
+  #requireAddressable(operation: string, key: string): void {
+    if (key === '' || isAddressable(key)) return
+    const error = new UnaddressableKey(operation, key)
+    this.#onError(error)
+    throw error
   }
 
   #linger(key: string, running: Promise<unknown>): void {
