@@ -32,6 +32,7 @@ describe('a storage refuses', () => {
       const bytes = Buffer.from('x')
       const calls: (() => Promise<unknown>)[] = [
         () => on.stat(key),
+        () => on.describe(key),
         () => on.read(key, 0, 1),
         () => on.write(key, bytes),
         () => on.upload(key, 8 << 20),

@@ -16,6 +16,14 @@ export class Faults {
   /** Runs after each call, before its answer is given. */
   after: Intercept = () => undefined
 
+  /** Calls that the storage has not answered yet. */
+  readonly underWay = new Set<Promise<unknown>>()
+
+  /** Settles once the storage has answered every call that reached it: none of them happens later. */
+  async idle(): Promise<void> {
+    await Promise.all(this.underWay)
+  }
+
   /** Holds calls of one operation until the returned function is called. */
   hold(operation: string): () => void {
     let release: () => void = () => undefined
@@ -45,7 +53,10 @@ export function faulty(operator: Operator, faults: Faults): Operator {
         if (!faults.sidecars && String(args[0]).endsWith(SIDECAR)) return value.apply(target, args)
         faults.calls.push(`${String(property)} ${String(args[0])}`)
         await faults.before(String(property), String(args[0]))
-        const result: unknown = await value.apply(target, args).catch((error: unknown) => new Failure(error))
+        const call: Promise<unknown> = value.apply(target, args).catch((error: unknown) => new Failure(error))
+        faults.underWay.add(call)
+        const result = await call
+        faults.underWay.delete(call)
         await faults.after(String(property), String(args[0]))
         if (result instanceof Failure) throw result.error
         return result

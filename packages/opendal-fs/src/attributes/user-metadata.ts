@@ -59,10 +59,17 @@ export function givenBy(metadata: UserMetadata, isDirectory: boolean): Given | u
 
 /** What goes along when the object gets other bytes. */
 export function metadataFor(metadata: UserMetadata): UserMetadata | undefined {
+  return headersOf(Object.entries(metadata).filter(([name]) => !OF_ONE_VERSION.has(name)))
+}
+
+/** What goes along with the same bytes to another key. */
+export function copiedMetadata(metadata: UserMetadata): UserMetadata | undefined {
+  return headersOf(Object.entries(metadata))
+}
+
+function headersOf(entries: [string, string][]): UserMetadata | undefined {
   // OpenDAL panics on values that no header can hold.
-  const isHeader = ([name, value]: [string, string]) =>
-    /^[\w.-]+$/.test(name) && /^[\x20-\x7e]*$/.test(value) && !OF_ONE_VERSION.has(name)
-  const kept = Object.entries(metadata).filter(isHeader)
+  const kept = entries.filter(([name, value]) => /^[\w.-]+$/.test(name) && /^[\x20-\x7e]*$/.test(value))
   return kept.length === 0 ? undefined : Object.fromEntries(kept)
 }
 

@@ -8,12 +8,14 @@ import { fromPlain, isSpecial } from '../attributes/attribute-entry.ts'
 import type { Time } from '../attributes/time.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Settings } from '../options.ts'
+import { finishDirectoryMove } from '../storage/directory-moves.ts'
 import type { KeyNames } from '../storage/key-names.ts'
-import { finishDirectoryMove, isSameObject, moveObject } from '../storage/object-moves.ts'
+import { deleteCopied, isSameObject } from '../storage/object-copies.ts'
+import { moveObject } from '../storage/object-moves.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
-import { mayBeVersion } from '../storage/version.ts'
+import { compareVersions, mayBeVersion } from '../storage/version.ts'
 import { recoveryName } from '../writes/conflict.ts'
 import { keptChange } from './attribute-notes.ts'
 import { AttributeReplay } from './attribute-replay.ts'
@@ -211,13 +213,15 @@ export class Replay {
     const { from, to, source, target } = entry
     const [atFrom, atTo] = await Promise.all([storage.stat(from), storage.stat(to)])
     if (atFrom === undefined || !isVersion(atFrom, source)) {
-      if (atTo !== undefined) return true
-      // Somebody else was faster than the move.
+      if (atTo !== undefined && !isStillTarget(atTo, entry)) return true
+      // Another client replaced or removed the source before it was moved.
       await this.#restore(entry)
       return false
     }
-    if (atTo === undefined || isVersion(atTo, target)) await moveObject(storage, from, to, atFrom.size)
-    else if (await isSameObject(storage, from, atFrom, to, atTo)) await storage.delete(from)
+    const move = { from, to, source: atFrom, target: atTo }
+    if (atTo === undefined || isVersion(atTo, target)) await moveObject(storage, move)
+    else if (await isSameObject(storage, from, atFrom, to, atTo))
+      await deleteCopied(storage, move, atTo, await storage.stat(from))
     else {
       this.#conflicts.push({ key: from, keptAs: undefined })
       return false
@@ -259,7 +263,7 @@ export class Replay {
     const isFree = aside !== null && !this.#inUse?.isHeld(aside)
     const old = isFree ? await this.#storage.stat(aside) : undefined
     if (aside === null || old === undefined || (await this.#storage.stat(to)) !== undefined) return
-    await moveObject(this.#storage, aside, to, old.size)
+    await moveObject(this.#storage, { from: aside, to, source: old, target: undefined })
   }
 
   async #moveDirectory({ from, to }: MoveEntry): Promise<boolean> {
@@ -380,6 +384,13 @@ export class Replay {
     for (const name of await readdir(this.#state.savedPath))
       await unlink(join(this.#state.savedPath, name)).catch(ignoreAbsence)
   }
+}
+
+/** True if what lies at the target of a move is certainly what lay there before it. */
+function isStillTarget(atTo: ObjectInfo, { source, target }: MoveEntry): boolean {
+  if (!isVersion(atTo, target)) return false
+  const isKnown = compareVersions(target!, atTo) === 'same'
+  return isKnown ? source === null || compareVersions(source, atTo) !== 'same' : atTo.size !== source?.size
 }
 
 function isVersion(info: ObjectInfo | undefined, version: Version): boolean {

@@ -7,6 +7,7 @@ import { now } from '../attributes/time.ts'
 import { type RemovalEntry, versionOf } from '../journal/journal-entries.ts'
 import type { NameJournal } from '../journal/name-journal.ts'
 import { DIRECTORY_MARKER, SIDECAR } from '../storage/key-names.ts'
+import { renameObject } from '../storage/object-moves.ts'
 import { StorageError } from '../storage/storage-error.ts'
 import type { Publisher } from '../writes/publication.ts'
 import { FOREVER, type Inode, S_IFMT, S_IFREG } from './inode.ts'
@@ -206,7 +207,7 @@ export class Namespace {
    */
   async preserve(inode: Inode, aside: string | undefined): Promise<void> {
     if (aside !== undefined) {
-      await this.#tree.storage.rename(this.#tree.key(inode), aside)
+      await renameObject(this.#tree.storage, this.#tree.key(inode), aside)
       inode.file!.detachedKey = aside
     } else if (isNeeded(inode)) {
       await this.#publisher.dirty(inode).detach()
@@ -219,7 +220,7 @@ export class Namespace {
     const { detachedKey } = file
     if (detachedKey === undefined || inode.removed) return
     file.detachedKey = undefined
-    await this.#tree.storage.rename(detachedKey, this.#tree.key(inode))
+    await renameObject(this.#tree.storage, detachedKey, this.#tree.key(inode))
   }
 
   /** A directory is about to lose its key, and with it what was put aside there: that is copied here. */

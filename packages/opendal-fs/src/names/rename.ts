@@ -6,7 +6,9 @@ import { now } from '../attributes/time.ts'
 import { type MoveEntry, versionOf } from '../journal/journal-entries.ts'
 import type { Change } from '../journal/journal-record.ts'
 import type { NameJournal } from '../journal/name-journal.ts'
-import { moveDirectory, moveObject } from '../storage/object-moves.ts'
+import { DirectoryMove } from '../storage/directory-moves.ts'
+import { type Moved, moveObject } from '../storage/object-moves.ts'
+import type { ObjectInfo } from '../storage/storage.ts'
 import type { Inode } from './inode.ts'
 import type { SharedLock } from './locks.ts'
 import type { Namespace } from './namespace.ts'
@@ -92,10 +94,11 @@ export class Renamer {
     const aside = target === undefined ? undefined : this.#namespace.asideFor(target)
     const targetStays = target?.file?.exists === true && aside === undefined
     const below = target?.file?.info ?? target?.file?.replaced
+    let moved: Moved | undefined
     const inStorage = async () => {
       if (info !== undefined) {
         await this.#namespace.keepParent(parent)
-        await moveObject(storage, from, to, info.size)
+        moved = await moveObject(storage, { from, to, source: info, target: targetStays ? below : undefined })
         return
       }
       // What lies under the old key is only what this file has replaced.
@@ -112,6 +115,7 @@ export class Renamer {
         await attributes.moving(source, newParent, segment, inStorage)
       } catch (error) {
         if (target !== undefined) await this.#namespace.restore(target)
+        this.#forgetTarget(newParent, newName, target)
         throw error
       }
       this.#tree.table.together(() => {
@@ -120,7 +124,8 @@ export class Renamer {
         this.#journal.rebased(source)
         this.#tree.table.record?.dirty(source)
       })
-      if (file.info !== undefined) await this.#takeNewVersion(source, to)
+      if (file.info !== undefined) this.#takeNewVersion(source, moved?.info)
+      if (moved?.sourceStays === true) await this.#keepOldName(parent, name)
     }
     const drops = this.#journal.entriesOf(target)
     const entry: MoveEntry = {
@@ -172,11 +177,24 @@ export class Renamer {
     return [...this.#journal.renamed(source), ...this.#journal.aside(target)]
   }
 
-  /** The bytes are the same; the storage may know them by another version now. */
-  async #takeNewVersion(inode: Inode, key: string): Promise<void> {
+  /** A rename has failed: a copy may lie at the target all the same. */
+  #forgetTarget(newParent: Inode, newName: string, target: Inode | undefined): void {
+    this.#tree.forgetAbsence(newParent, newName)
+    if (target?.file !== undefined && target.file.dirty === undefined) target.attrUntil = 0
+  }
+
+  /** Another client has stored something under the old name while it was moved away. */
+  async #keepOldName(parent: Inode, name: string): Promise<void> {
+    this.#tree.forgetAbsence(parent, name)
+    await this.#tree.attributes.announceName(parent, this.#tree.names.toSegment(name))
+  }
+
+  /**
+   * The bytes are the same; the storage may know them by another version now.
+   * @param info undefined if it could not be asked: then the next look tells
+   */
+  #takeNewVersion(inode: Inode, info: ObjectInfo | undefined): void {
     const file = inode.file!
-    // It has been moved: if its version cannot be learned now, the next look will tell.
-    const info = await this.#tree.storage.stat(key).catch(() => undefined)
     if (info === undefined) this.#forgetVersion(inode)
     if (info === undefined || file.info === undefined) return
     if (info.size !== file.info.size) {
@@ -199,15 +217,16 @@ export class Renamer {
     const target = await this.#tree.child(newParent, newName)
     if (target !== undefined && (flags & RENAME_NOREPLACE) !== 0) throw new FsError('EEXIST')
     if (target === source) return
-    if (target !== undefined) {
-      if (target.directory === undefined) throw new FsError('ENOTDIR')
-      await this.#tree.table.holding([target], () => this.#replaceDirectory(target))
-    }
-    await this.#namespace.takeIn(source)
     const { storage, attributes } = this.#tree
     const from = this.#tree.key(source)
     const segment = this.#tree.names.toSegment(newName)
     const to = `${this.#tree.key(newParent)}${segment}/`
+    await this.#namespace.takeIn(source)
+    const prepared = await DirectoryMove.prepare(storage, from, to)
+    if (target !== undefined) {
+      if (target.directory === undefined) throw new FsError('ENOTDIR')
+      await this.#tree.table.holding([target], () => this.#replaceDirectory(target))
+    }
     const entry: MoveEntry = {
       kind: 'move',
       node: source.nodeid,
@@ -222,15 +241,24 @@ export class Renamer {
       drops: [],
     }
     const work = async () => {
-      await attributes.moving(source, newParent, segment, async () => {
-        await this.#namespace.keepParent(parent)
-        await moveDirectory(storage, from, to)
-      })
+      let somethingStays = false
+      try {
+        await attributes.moving(source, newParent, segment, async () => {
+          await this.#namespace.keepParent(parent)
+          somethingStays = await prepared.run(target !== undefined)
+        })
+      } catch (error) {
+        this.#forgetTarget(newParent, newName, undefined)
+        throw error
+      }
       this.#tree.table.together(() => this.#move(source, newParent, newName))
       this.#unpin(source)
       for (const inode of filesWithin(source)) {
-        if (inode.file!.dirty !== undefined) await this.#takeNewVersion(inode, this.#tree.key(inode))
+        if (inode.file!.dirty === undefined) continue
+        const info = await storage.stat(this.#tree.key(inode)).catch(() => undefined)
+        this.#takeNewVersion(inode, info)
       }
+      if (somethingStays) await this.#keepOldName(parent, name)
     }
     await this.#during(entry, source, newParent, segment, target, work)
   }

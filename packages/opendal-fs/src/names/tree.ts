@@ -276,6 +276,12 @@ export class Tree {
     absent.set(name, this.clock.now() + this.#settings.negativeTtlMs)
   }
 
+  /** Another client may have used the name meanwhile: the storage is asked about it again. */
+  forgetAbsence({ directory }: Inode, name: string): void {
+    directory!.absent.delete(name)
+    directory!.listing = undefined
+  }
+
   /** The inode has lost its name to somebody else's change. */
   detach(inode: Inode): void {
     for (const child of [...(inode.directory?.children.values() ?? [])]) this.detach(child)

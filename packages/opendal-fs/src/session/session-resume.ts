@@ -267,6 +267,8 @@ export class SessionResume {
     this.#tree.table.move(inode, parent, name)
     if (old !== undefined) this.#tree.nameRemoved(old, oldName)
     this.#tree.nameAdded(inode)
+    // Another client may have stored something there since.
+    if (old !== undefined) this.#tree.forgetAbsence(old, oldName)
   }
 
   published(key: string, size: number): void {

@@ -18,24 +18,35 @@ interface SchemeTraits {
   readonly guessesDirectories?: boolean
   /** What holds instead of `capability()`, on which the builds of the binding disagree. */
   readonly capability?: Partial<Capability>
+  /** `rename` replaces a directory at the target, with everything in it. */
+  readonly renameReplacesDirectories?: boolean
+  /** Objects with the same etag hold the same bytes. */
+  readonly contentEtags?: boolean
+  /** Bytes of the largest object that the service copies in one request. */
+  readonly largestCopy?: number
 }
 
 /** Azure Files takes at most that much in a request (Put Range), and OpenDAL sends a file in one. */
 const LARGEST_PUT_RANGE = 4n << 20n
+
+const GIB = 2 ** 30
 
 const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   fs: { realDirectories: true, movesDirectories: true },
   azfile: { capability: { writeTotalMaxSize: LARGEST_PUT_RANGE } },
   // Newer builds commit each write to the repository.
   hf: { capability: { write: false, delete: false } },
-  webdav: { realDirectories: true },
+  webdav: { realDirectories: true, renameReplacesDirectories: true },
   // Last-Modified of a HEAD has whole seconds (RFC 9110, 5.6.7).
-  s3: { wholeSeconds: 'down' },
-  oss: { wholeSeconds: 'down' },
-  cos: { wholeSeconds: 'down' },
-  obs: { wholeSeconds: 'down' },
+  s3: { wholeSeconds: 'down', contentEtags: true, largestCopy: 5 * GIB },
+  oss: { wholeSeconds: 'down', contentEtags: true, largestCopy: GIB },
+  cos: { wholeSeconds: 'down', contentEtags: true, largestCopy: 5 * GIB },
+  obs: { wholeSeconds: 'down', contentEtags: true, largestCopy: 5 * GIB },
   // OpenStack Swift rounds it up.
   swift: { wholeSeconds: 'up' },
+  b2: { largestCopy: 5 * GIB },
+  // It may answer before the copy of a larger one is complete.
+  azblob: { largestCopy: GIB / 4 },
   sqlite: { guessesDirectories: true },
   dashmap: { cutsRanges: 'in-process' },
   memory: { cutsRanges: 'in-process' },
@@ -87,10 +98,18 @@ export class ServiceTraits {
   readonly cutsRanges: 'remote' | 'in-process' | undefined
   /** What stat says of a directory is only a guess, by case-insensitive matching with wildcards: SQL's LIKE. */
   readonly guessesDirectories: boolean
+  /** `rename` replaces a directory at the target, with everything in it. */
+  readonly renameReplacesDirectories: boolean
+  /** Objects with the same etag hold the same bytes; objects with different ones may, too. */
+  readonly contentEtags: boolean
+  /** Bytes of the largest object that the service copies in one request. */
+  readonly largestCopy: number
   /** Conditions of writes, which several S3 gateways answer with 400 or 501. */
   readonly conditions: Record<ConditionName, Support> = { absent: 'unknown', etag: 'unknown' }
   /** A read with If-Match gets any version; undefined until one was tried. */
   ignoresIfMatch: boolean | undefined
+  /** False once the service has answered that it has no copy. */
+  copies = true
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
   constructor(scheme: string) {
@@ -101,6 +120,9 @@ export class ServiceTraits {
     this.movesDirectories = movesDirectories
     this.cutsRanges = traits.cutsRanges
     this.guessesDirectories = traits.guessesDirectories ?? false
+    this.renameReplacesDirectories = traits.renameReplacesDirectories ?? false
+    this.contentEtags = traits.contentEtags ?? false
+    this.largestCopy = traits.largestCopy ?? Number.POSITIVE_INFINITY
     this.#wholeSeconds = wholeSeconds
   }
 

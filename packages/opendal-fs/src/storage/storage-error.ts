@@ -118,6 +118,18 @@ export class UnaddressableKey extends FsError {
   }
 }
 
+/** The service does not do what it was asked for, or not with this object: to ask again is no use. */
+export function isUnsupported({ kind, code, transient }: StorageError): boolean {
+  return kind === 'Unsupported' || (kind === 'Unexpected' && code === 'EIO' && !transient)
+}
+
+/** The service does not have the operation at all. */
+export function hasNoOperation(error: StorageError): boolean {
+  const { status, code } = answerOf(error.cause)
+  const isMissing = status === 405 || status === 501 || code === 'NotImplemented'
+  return error.kind === 'Unsupported' || (isUnsupported(error) && isMissing)
+}
+
 /** The service has answered, if only to refuse; false if a request may not have reached it. */
 export function isAnswer(error: unknown): boolean {
   const text = error instanceof Error ? error.message : String(error)

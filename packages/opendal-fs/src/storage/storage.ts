@@ -26,7 +26,7 @@ import {
 } from './storage-error.ts'
 import { type Transfer, TransferWatch } from './transfer-watch.ts'
 import { isSameEtag, strongEtag } from './version.ts'
-import { ConditionalWrites, type WriteCondition } from './write-condition.ts'
+import { ConditionalWrites, type ObjectHeaders, type WriteCondition } from './write-condition.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
 export type ObjectKind = 'file' | 'directory' | 'special' | 'other'
@@ -193,6 +193,21 @@ export class Storage {
 
   #exists(key: string, path: string): Promise<boolean> {
     return this.#run('stat', key, ({ plain }) => withCode(plain, path, () => plain.exists(path)))
+  }
+
+  /** What the service keeps of an object, with what only a copy of it needs; undefined if there is no such object. */
+  async describe(
+    key: string,
+  ): Promise<{ readonly info: ObjectInfo; readonly headers: ObjectHeaders } | undefined> {
+    try {
+      const metadata = await this.#run('stat', key, ({ plain }) =>
+        withCode(plain, key, () => plain.stat(key)),
+      )
+      return { info: toInfo(metadata, this.#userMetadata), headers: metadata }
+    } catch (error) {
+      if (isNotFound(error)) return undefined
+      throw error
+    }
   }
 
   /**
@@ -369,16 +384,24 @@ export class Storage {
     }
   }
 
-  /** The service's own rename: replaces what is there. Only where `capability.rename` is set. */
+  /**
+   * The service's own rename: replaces what is there. Only where `capability.rename` is set. It is tried once: a second one could
+   * move something else. See renameObject.
+   */
   async rename(from: string, to: string): Promise<void> {
     this.#requireAddressable('rename', to)
     const transfer = { bytes: 0, serviceMs: LONGEST_OPERATION_MS }
     const limitMs = this.#watch.longestMs(transfer)
     const rename = (connection: Connection) => connection.transferring(limitMs).rename(from, to)
-    await this.#change('rename', from, rename, { transfer })
+    await this.#change('rename', from, rename, { transfer, retries: NO_RETRIES })
   }
 
-  /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `capability.copy` is set. */
+  /** True if the service may copy an object of that size. */
+  canCopy(size: number): boolean {
+    return this.capability.copy && this.traits.copies && size <= this.traits.largestCopy
+  }
+
+  /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `canCopy`. */
   async copy(from: string, to: string, size = 0): Promise<void> {
     this.#requireAddressable('copy', from)
     const transfer = { bytes: 0, serviceMs: COPY_LIMITS * this.#timeoutMs + serviceMs(size) }

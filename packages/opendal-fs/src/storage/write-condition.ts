@@ -2,7 +2,7 @@
 // and where only a weak ETag is known, the only way is to look directly before the write, and what another host stores in between
 // is lost. OpenDAL knows which protocols have conditions; that a server refuses them shows only when one is sent.
 
-import { metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
+import { copiedMetadata, metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
 import type { Capability } from './binding.ts'
 import { answerOf, refusalOf } from './service-answer.ts'
 import type { ConditionName, ServiceTraits } from './service-traits.ts'
@@ -15,6 +15,17 @@ export interface WriteCondition {
   readonly absent?: boolean
   /** What the version that is replaced has; what of it does not depend on the bytes goes along. */
   readonly metadata?: UserMetadata | undefined
+  /** Stored with the bytes, which are a copy of those that have them. */
+  readonly headers?: ObjectHeaders | undefined
+}
+
+/** What a service keeps of an object beside its bytes. */
+export interface ObjectHeaders {
+  readonly contentType: string | null
+  readonly contentDisposition: string | null
+  readonly contentEncoding: string | null
+  readonly cacheControl: string | null
+  readonly userMetadata: UserMetadata | null
 }
 
 /** Of OpenDAL. */
@@ -22,6 +33,10 @@ export interface WriteOptions {
   readonly ifMatch?: string
   readonly ifNotExists?: boolean
   readonly userMetadata?: UserMetadata
+  readonly contentType?: string
+  readonly contentDisposition?: string
+  readonly contentEncoding?: string
+  readonly cacheControl?: string
 }
 
 /** Statuses with which servers refuse a condition that they do not know. 412 and 409 are answers to one that they do. */
@@ -53,7 +68,8 @@ export class ConditionalWrites {
   }
 
   /** The options of a write without a condition. */
-  options({ metadata }: WriteCondition): WriteOptions {
+  options({ metadata, headers }: WriteCondition): WriteOptions {
+    if (headers !== undefined) return headerOptions(headers, this.#capability)
     // An unknown option is ignored by some services and refused by others.
     const isKept = metadata !== undefined && this.#capability.writeWithUserMetadata
     const userMetadata = isKept ? metadataFor(metadata) : undefined
@@ -105,6 +121,18 @@ export class ConditionalWrites {
     const isSent = absent === true ? writeWithIfNotExists : strongEtag(etag) !== undefined && writeWithIfMatch
     const name = absent === true ? 'absent' : 'etag'
     return isSent && this.#traits.conditions[name] !== 'refused' ? name : undefined
+  }
+}
+
+function headerOptions(headers: ObjectHeaders, capability: Capability): WriteOptions {
+  const { contentType, contentDisposition, contentEncoding, cacheControl } = headers
+  const userMetadata = headers.userMetadata === null ? undefined : copiedMetadata(headers.userMetadata)
+  return {
+    ...(contentType !== null && capability.writeWithContentType && { contentType }),
+    ...(contentDisposition !== null && capability.writeWithContentDisposition && { contentDisposition }),
+    ...(contentEncoding !== null && capability.writeWithContentEncoding && { contentEncoding }),
+    ...(cacheControl !== null && capability.writeWithCacheControl && { cacheControl }),
+    ...(userMetadata !== undefined && capability.writeWithUserMetadata && { userMetadata }),
   }
 }
 

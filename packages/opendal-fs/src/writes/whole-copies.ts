@@ -34,7 +34,8 @@ export class WholeCopies {
       !to.removed &&
       !to.lost &&
       to.attr.size === 0
-    if (!this.#tree.storage.capability.copy || !isCopyable()) return false
+    const size = from.file!.info?.size ?? 0
+    if (!this.#tree.storage.canCopy(size) || !isCopyable()) return false
     // In one order always, as renames do.
     const [first, second] = [from, to].sort((a, b) => a.nodeid - b.nodeid)
     return this.#names.shared(() =>

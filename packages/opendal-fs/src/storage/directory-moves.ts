@@ -1,0 +1,268 @@
+// Moves a directory: in one step where the service can, else object by object, which copies everything, makes sure of the copies,
+// and only then deletes. A move that was interrupted is finished from what lies at both places.
+
+import { FsError } from '@ovfs/fuse-proto'
+import { compareTimes } from '../attributes/time.ts'
+import { forEachConcurrently } from '../names/locks.ts'
+import { isAddressable } from './key-names.ts'
+import {
+  type Copying,
+  copyObject,
+  copyThroughHost,
+  deleteCopied,
+  isCopy,
+  isSameObject,
+  NewerSource,
+  notCopiedError,
+  reported,
+  tryServiceCopy,
+} from './object-copies.ts'
+import { renameObject } from './object-moves.ts'
+import type { ListedObject, ObjectInfo, Storage } from './storage.ts'
+import { isUnsupported, StorageError } from './storage-error.ts'
+import { mayBeVersion } from './version.ts'
+
+const CONCURRENT_MOVES = 16
+
+/** A directory that is about to be moved. Both keys end with a slash. */
+export class DirectoryMove {
+  readonly #storage: Storage
+  readonly #from: string
+  readonly #to: string
+  #tree: TreeMove | undefined
+
+  private constructor(storage: Storage, from: string, to: string) {
+    this.#storage = storage
+    this.#from = from
+    this.#to = to
+  }
+
+  /** @throws EIO if it holds a key that cannot be moved */
+  static async prepare(storage: Storage, from: string, to: string): Promise<DirectoryMove> {
+    const move = new DirectoryMove(storage, from, to)
+    if (!storage.traits.movesDirectories) move.#tree = await TreeMove.list(storage, from, to)
+    return move
+  }
+
+  /**
+   * There must be nothing at the target, or an empty directory.
+   * @param hadTarget a directory was removed there to make room; a failure leaves one there
+   * @returns true if something stays in the old directory, because another client has stored it there meanwhile
+   */
+  async run(hadTarget = false): Promise<boolean> {
+    if (this.#tree !== undefined) return this.#tree.run(hadTarget)
+    const [storage, from, to] = [this.#storage, this.#from, this.#to]
+    if (storage.traits.renameReplacesDirectories) await requireNothing(storage, to)
+    try {
+      await renameObject(storage, from.slice(0, -1), to.slice(0, -1))
+      return false
+    } catch (error) {
+      if (storage.scheme === 'fs' || !(error instanceof StorageError) || !isUnsupported(error)) throw error
+      // The service does not move directories, or has moved a part of this one.
+      const tree = await TreeMove.list(storage, from, to)
+      if ((await storage.stat(to)) === undefined) return tree.run(hadTarget)
+      const staying = await tree.finish()
+      if (staying.length > 0) throw error
+      return false
+    }
+  }
+}
+
+/**
+ * Goes on with a move that was interrupted.
+ * @returns the keys below `from` that stay there because something else lies at their place
+ */
+export async function finishDirectoryMove(storage: Storage, from: string, to: string): Promise<string[]> {
+  if (!storage.traits.movesDirectories) return (await TreeMove.list(storage, from, to, true)).finish()
+  if ((await storage.stat(from)) === undefined) return []
+  const isFree = (await storage.stat(to)) === undefined || (await storage.list(to)).length === 0
+  if (isFree) {
+    await (await DirectoryMove.prepare(storage, from, to)).run()
+    return []
+  }
+  // On a local folder a rename is one step, which has not happened: what lies at `to` is another client's.
+  if (storage.scheme === 'fs') return [from]
+  return (await TreeMove.list(storage, from, to, true)).finish()
+}
+
+/** @throws ENOTEMPTY, ENOTDIR */
+async function requireNothing(storage: Storage, directory: string): Promise<void> {
+  const there = await storage.stat(directory.slice(0, -1))
+  if (there === undefined) return
+  if (there.kind !== 'directory') throw new FsError('ENOTDIR', `${JSON.stringify(directory)} is a file`)
+  if (await storage.hasChildren(directory, () => false))
+    throw new FsError('ENOTEMPTY', `${JSON.stringify(directory)} has been filled by another client`)
+}
+
+interface TreeFile {
+  readonly path: string
+  readonly object: ListedObject
+}
+
+interface CopiedFile {
+  readonly copying: Copying
+  /** Undefined until the target has been looked at. */
+  copy: ObjectInfo | undefined
+}
+
+class TreeMove {
+  readonly #storage: Storage
+  readonly #from: string
+  readonly #to: string
+  readonly #directories = ['']
+  readonly #files: TreeFile[] = []
+  /** Keys that cannot be moved. */
+  readonly #unmovable: string[] = []
+
+  private constructor(storage: Storage, from: string, to: string) {
+    this.#storage = storage
+    this.#from = from
+    this.#to = to
+  }
+
+  /**
+   * @param unmovableStay keys that cannot be moved stay, as if another client had stored them after the move had begun
+   * @throws EIO if there are such keys and they are not to stay
+   */
+  static async list(storage: Storage, from: string, to: string, unmovableStay = false): Promise<TreeMove> {
+    const tree = new TreeMove(storage, from, to)
+    await tree.#list()
+    const [first] = tree.#unmovable
+    if (first === undefined || unmovableStay) return tree
+    const text = `cannot move ${JSON.stringify(from)}: OpenDAL would take its key ${JSON.stringify(first)} for another one`
+    throw reported(storage, new FsError('EIO', text))
+  }
+
+  async #list(): Promise<void> {
+    for (const directory of this.#directories) {
+      for (const object of await this.#storage.list(this.#from + directory)) {
+        const path = directory + object.segment
+        const suffix = object.kind === 'directory' ? '/' : ''
+        if (!isAddressable(this.#from + path + suffix)) this.#unmovable.push(this.#from + path + suffix)
+        else if (object.kind === 'directory') this.#directories.push(`${path}/`)
+        else this.#files.push({ path, object })
+      }
+    }
+  }
+
+  /** Copies everything, and only then deletes what was copied: a failure in between leaves the source whole. */
+  async run(hadTarget: boolean): Promise<boolean> {
+    const storage = this.#storage
+    const copies: CopiedFile[] = []
+    try {
+      await this.#createDirectories()
+      await forEachConcurrently(this.#files, CONCURRENT_MOVES, async file => {
+        const copy = await this.#copy(file)
+        if (copy !== undefined) copies.push(copy)
+      })
+      await this.#lookAt(copies)
+    } catch (error) {
+      // The error to report is the one that was there first; what cannot be cleaned up is a copy too many, not one too few.
+      await this.#removeCopies(copies, hadTarget).catch(() => undefined)
+      throw error
+    }
+    const staying = new Set<string>()
+    await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ copying, copy }) => {
+      const left = await storage.stat(copying.from)
+      if (!(await deleteCopied(storage, copying, copy!, left))) staying.add(copying.from)
+    })
+    await this.#deleteDirectories(staying)
+    return staying.size > 0
+  }
+
+  /** Undefined if the file is gone. */
+  async #copy({ path, object }: TreeFile): Promise<CopiedFile | undefined> {
+    const storage = this.#storage
+    const from = this.#from + path
+    const source = object.info ?? (await storage.stat(from))
+    if (source === undefined) return undefined
+    const copying: Copying = { from, to: this.#to + path, source, target: undefined }
+    if (await tryServiceCopy(storage, copying)) return { copying, copy: undefined }
+    return { copying: { ...copying, source: await copyThroughHost(storage, copying) }, copy: undefined }
+  }
+
+  /**
+   * Makes sure of every copy: by listings of the target, which need far fewer requests than a look at each.
+   * @throws EIO if one is not there
+   */
+  async #lookAt(copies: CopiedFile[]): Promise<void> {
+    const storage = this.#storage
+    const listed = new Map<string, ObjectInfo>()
+    if (storage.capability.list) {
+      await forEachConcurrently(this.#directories, CONCURRENT_MOVES, async directory => {
+        for (const { segment, kind, info } of await storage.list(this.#to + directory))
+          if (kind === 'file' && info !== undefined) listed.set(this.#to + directory + segment, info)
+      })
+    }
+    await forEachConcurrently(copies, CONCURRENT_MOVES, async file => {
+      const { copying } = file
+      const inListing = listed.get(copying.to)
+      if (inListing !== undefined && (await isCopy(storage, copying, inListing, undefined))) {
+        file.copy = inListing
+        return
+      }
+      const [found, left] = await Promise.all([storage.stat(copying.to), storage.stat(copying.from)])
+      if (found !== undefined && (await isCopy(storage, copying, found, left))) file.copy = found
+      else if (left !== undefined) file.copy = (await copyObject(storage, { ...copying, target: found })).info
+      else throw reported(storage, notCopiedError(copying.from, copying.to, 'nothing was deleted'))
+    })
+  }
+
+  async #removeCopies(copies: readonly CopiedFile[], hadTarget: boolean): Promise<void> {
+    const storage = this.#storage
+    await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ copying }) => {
+      const found = await storage.stat(copying.to)
+      if (found?.kind === 'file' && found.size === copying.source.size) await storage.delete(copying.to)
+    })
+    const made = hadTarget ? this.#directories.slice(1) : this.#directories
+    for (const directory of made.toReversed()) await this.#deleteIfEmpty(this.#to + directory)
+  }
+
+  async finish(): Promise<string[]> {
+    const storage = this.#storage
+    await this.#createDirectories()
+    const conflicts: string[] = []
+    const staying = new Set<string>(this.#unmovable)
+    await forEachConcurrently(this.#files, CONCURRENT_MOVES, async file => {
+      const [from, to] = [this.#from + file.path, this.#to + file.path]
+      const [source, target] = await Promise.all([storage.stat(from), storage.stat(to)])
+      if (source === undefined) return
+      const copying: Copying = { from, to, source, target }
+      if (target === undefined) {
+        const { info, left } = await copyObject(storage, copying)
+        if (!(await deleteCopied(storage, copying, info, left))) staying.add(from)
+      } else if (await isSameObject(storage, from, source, to, target)) {
+        if (mayBeVersion(source, await storage.stat(from))) await storage.delete(from)
+        else staying.add(from)
+      } else {
+        staying.add(from)
+        // Stored at the old place after the copy was made: the move itself is done.
+        if (source.mtime !== undefined && compareTimes(source.mtime, target.mtime) > 0)
+          storage.report(new NewerSource(from, to))
+        else conflicts.push(from)
+      }
+    })
+    await this.#deleteDirectories(staying)
+    return [...conflicts, ...this.#unmovable]
+  }
+
+  async #createDirectories(): Promise<void> {
+    // Where there are only markers, each is moved as the object that it is.
+    if (!this.#storage.capability.createDir) return
+    for (const directory of this.#directories) await this.#storage.createDirectory(this.#to + directory)
+  }
+
+  /** A marker goes only with all that it marks, or what stays would lose its directory. */
+  async #deleteDirectories(staying: ReadonlySet<string>): Promise<void> {
+    const keys = this.#directories.map(directory => this.#from + directory)
+    for (const key of keys.toReversed())
+      if (![...staying].some(stays => stays.startsWith(key))) await this.#deleteIfEmpty(key)
+  }
+
+  /** Where directories exist by themselves, deleting one may delete what another client has just stored in it. */
+  async #deleteIfEmpty(key: string): Promise<void> {
+    const storage = this.#storage
+    if (storage.traits.realDirectories && (await storage.hasChildren(key, () => false))) return
+    await storage.delete(key)
+  }
+}

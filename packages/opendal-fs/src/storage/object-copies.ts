@@ -1,0 +1,203 @@
+// Copies of objects that can be relied on. A service may answer a copy with success and not have made it (S3's CopyObject may put
+// an error into the body of a 200), may have no copy, or none for large objects. So a copy counts only once the target has been
+// looked at, and what the service does not copy goes through the host.
+
+import { FsError } from '@ovfs/fuse-proto'
+import { uploadParts } from './part-upload.ts'
+import type { ObjectInfo, Storage } from './storage.ts'
+import { hasNoOperation, isUnsupported, isVersionLost, StorageError } from './storage-error.ts'
+import { isVersionBlind, mayBeVersion } from './version.ts'
+
+const COMPARED_AT_ONCE = 1 << 20
+/** From this size on, a look at the target before the copy takes little of the time of the copy, in bytes. */
+const LARGE = 16 << 20
+/** How often a source that changes while it is read is read again. */
+const READ_ATTEMPTS = 3
+
+export interface Copying {
+  readonly from: string
+  readonly to: string
+  /** What is known of the object at `from`. */
+  readonly source: ObjectInfo
+  /** What is known of the object at `to`; undefined if there is none. */
+  readonly target: ObjectInfo | undefined
+}
+
+/** Asks the service for a copy. False if it does not make it: the bytes must go through the host. */
+export async function tryServiceCopy(storage: Storage, { from, to, source }: Copying): Promise<boolean> {
+  if (!storage.canCopy(source.size)) return false
+  try {
+    await storage.copy(from, to, source.size)
+    return true
+  } catch (error) {
+    if (!(error instanceof StorageError) || !isUnsupported(error)) throw error
+    if (hasNoOperation(error)) storage.traits.copies = false
+    return false
+  }
+}
+
+/**
+ * Copies one version of the object by reading and writing it.
+ * @returns the version that was copied
+ */
+export async function copyThroughHost(storage: Storage, { from, to, source }: Copying): Promise<ObjectInfo> {
+  const { writeCanMulti, writeWithContentType, writeWithUserMetadata } = storage.capability
+  const keepsHeaders = writeWithContentType || writeWithUserMetadata
+  for (let attempt = 1; ; attempt++) {
+    const isKnown = attempt === 1 && !keepsHeaders
+    const described = isKnown ? { info: source, headers: undefined } : await storage.describe(from)
+    if (described === undefined) throw new FsError('ENOENT', `${JSON.stringify(from)} is gone`)
+    const { info, headers } = described
+    try {
+      if (writeCanMulti && info.size > storage.partBytes(0))
+        await uploadParts(storage, to, info.size, () => readParts(storage, from, info), { headers })
+      else {
+        const bytes = info.size === 0 ? new Uint8Array(0) : await storage.read(from, 0, info.size, info.etag)
+        await storage.write(to, bytes, { headers })
+      }
+      return info
+    } catch (error) {
+      if (!isVersionLost(error) || attempt === READ_ATTEMPTS) throw error
+    }
+  }
+}
+
+async function* readParts(
+  storage: Storage,
+  key: string,
+  { size, etag }: ObjectInfo,
+): AsyncGenerator<Uint8Array> {
+  const partBytes = storage.partBytes(size)
+  for (let at = 0; at < size; at += partBytes)
+    yield await storage.read(key, at, Math.min(partBytes, size - at), etag)
+}
+
+export interface Copied {
+  /** The copy. */
+  readonly info: ObjectInfo
+  /** What lies at the source after the copy; undefined if nothing does. */
+  readonly left: ObjectInfo | undefined
+}
+
+/**
+ * Copies an object and looks at both places.
+ * @throws EIO if the target is not a copy of the source; the source is never touched
+ */
+export async function copyObject(storage: Storage, copying: Copying): Promise<Copied> {
+  const { from, to, source } = copying
+  const canCopy = storage.canCopy(source.size)
+  const target = canCopy && source.size > LARGE ? await storage.stat(to) : copying.target
+  const known = { ...copying, target }
+  if (await tryServiceCopy(storage, known)) {
+    const copied = await lookAtCopy(storage, known)
+    if (copied !== undefined) return copied
+    storage.report(notCopiedError(from, to, 'copying it through the host instead'))
+  }
+  const read = await copyThroughHost(storage, known)
+  const copied = await lookAtCopy(storage, { ...known, source: read })
+  if (copied === undefined) throw reported(storage, notCopiedError(from, to, 'nothing was deleted'))
+  return copied
+}
+
+/** Undefined if the target is not known to be a copy of the source. */
+async function lookAtCopy(storage: Storage, copying: Copying): Promise<Copied | undefined> {
+  const { from, to } = copying
+  const [info, left] = await Promise.all([storage.stat(to), storage.stat(from)])
+  return info !== undefined && (await isCopy(storage, copying, info, left)) ? { info, left } : undefined
+}
+
+/**
+ * True if `found` at the target is a copy of the source.
+ * @param left what lies at the source now
+ */
+export async function isCopy(
+  storage: Storage,
+  { from, to, source, target }: Copying,
+  found: ObjectInfo,
+  left: ObjectInfo | undefined,
+): Promise<boolean> {
+  // The source may have been another version than the known one already when it was copied.
+  const versions = left === undefined || mayBeVersion(source, left) ? [source] : [source, left]
+  const candidates = versions.filter(({ size }) => found.kind === 'file' && size === found.size)
+  if (candidates.length === 0) return false
+  if (candidates.some(version => hasSameContent(storage, version, found))) return true
+  // Another version than before the copy, so the copy has made it.
+  if (target === undefined || !mayBeVersion(target, found)) return true
+  return left !== undefined && isSameObject(storage, from, left, to, found)
+}
+
+/**
+ * Deletes the source of a finished copy, if it is still the version that was copied.
+ * @param left what lies at the source
+ * @returns false if another client has stored something newer there, which stays
+ */
+export async function deleteCopied(
+  storage: Storage,
+  { from, to, source }: Copying,
+  copy: ObjectInfo,
+  left: ObjectInfo | undefined,
+): Promise<boolean> {
+  if (left === undefined) return true
+  const isCopied =
+    hasSameContent(storage, left, copy) ||
+    (!isVersionBlind(left) && mayBeVersion(source, left)) ||
+    (await isSameObject(storage, from, left, to, copy))
+  if (isCopied) await storage.delete(from)
+  else storage.report(new NewerSource(from, to))
+  return isCopied
+}
+
+/** Another client has replaced an object while it was being moved: its object is left where it is. */
+export class NewerSource extends FsError {
+  constructor(from: string, to: string) {
+    const [source, target] = [from, to].map(key => JSON.stringify(key))
+    super(
+      'EIO',
+      `${source} was replaced by another client while it was being moved to ${target}: the newer object stays at ${source}`,
+    )
+    this.name = 'NewerSource'
+  }
+}
+
+/** True only if both surely hold the same bytes. */
+function hasSameContent(storage: Storage, a: ObjectInfo, b: ObjectInfo): boolean {
+  return storage.traits.contentEtags && a.size === b.size && a.etag !== undefined && a.etag === b.etag
+}
+
+/** True if two objects hold the same bytes. False if one of them is replaced meanwhile. */
+export async function isSameObject(
+  storage: Storage,
+  a: string,
+  aInfo: ObjectInfo,
+  b: string,
+  bInfo: ObjectInfo,
+): Promise<boolean> {
+  if (aInfo.kind !== 'file' || bInfo.kind !== 'file' || aInfo.size !== bInfo.size) return false
+  // Where each read fetches the whole value, one does.
+  const step = storage.traits.cutsRanges === 'remote' ? aInfo.size : COMPARED_AT_ONCE
+  try {
+    for (let at = 0; at < aInfo.size; at += step) {
+      const length = Math.min(step, aInfo.size - at)
+      const [left, right] = await Promise.all([
+        storage.read(a, at, length, aInfo.etag),
+        storage.read(b, at, length, bInfo.etag),
+      ])
+      if (Buffer.compare(left, right) !== 0) return false
+    }
+  } catch (error) {
+    if (isVersionLost(error)) return false
+    throw error
+  }
+  return true
+}
+
+export function notCopiedError(from: string, to: string, consequence: string): FsError {
+  const text = `${JSON.stringify(to)} is not the copy of ${JSON.stringify(from)} that the service was asked for`
+  return new FsError('EIO', `${text}: ${consequence}`)
+}
+
+/** The guest gets the errno only. */
+export function reported<T extends Error>(storage: Storage, error: T): T {
+  storage.report(error)
+  return error
+}
