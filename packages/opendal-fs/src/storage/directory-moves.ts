@@ -50,9 +50,11 @@ export class DirectoryMove {
    * @returns true if something stays in the old directory, because another client has stored it there meanwhile
    */
   async run(hadTarget = false): Promise<boolean> {
-    if (this.#tree !== undefined) return this.#tree.run(hadTarget)
     const [storage, from, to] = [this.#storage, this.#from, this.#to]
-    if (storage.traits.renameReplacesDirectories) await requireNothing(storage, to)
+    // A local folder does that itself. What has just been emptied needs no other look where nothing in it would be replaced.
+    const isSafe = storage.scheme === 'fs' || (hadTarget && !storage.traits.renameReplacesDirectories)
+    if (!isSafe) await requireNothing(storage, to)
+    if (this.#tree !== undefined) return this.#tree.run(hadTarget)
     try {
       await renameObject(storage, from.slice(0, -1), to.slice(0, -1))
       return false
@@ -87,9 +89,11 @@ export async function finishDirectoryMove(storage: Storage, from: string, to: st
 
 /** @throws ENOTEMPTY, ENOTDIR */
 async function requireNothing(storage: Storage, directory: string): Promise<void> {
-  const there = await storage.stat(directory.slice(0, -1))
-  if (there === undefined) return
-  if (there.kind !== 'directory') throw new FsError('ENOTDIR', `${JSON.stringify(directory)} is a file`)
+  if (storage.traits.realDirectories) {
+    const there = await storage.stat(directory.slice(0, -1))
+    if (there === undefined) return
+    if (there.kind !== 'directory') throw new FsError('ENOTDIR', `${JSON.stringify(directory)} is a file`)
+  }
   if (await storage.hasChildren(directory, () => false))
     throw new FsError('ENOTEMPTY', `${JSON.stringify(directory)} has been filled by another client`)
 }

@@ -8,7 +8,7 @@ import type { Capability, Operator } from './binding.ts'
 interface SchemeTraits {
   /** Directories exist by themselves, and stat finds one under its key without the slash. */
   readonly realDirectories?: boolean
-  /** `rename` moves a directory and everything in it in one step. */
+  /** `rename` moves a directory and everything in it in one step. A server may refuse that. */
   readonly movesDirectories?: boolean
   /** stat tells times in whole seconds, rounded in this way, while a listing may have fractions of them. */
   readonly wholeSeconds?: 'down' | 'up'
@@ -36,7 +36,7 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   azfile: { capability: { writeTotalMaxSize: LARGEST_PUT_RANGE } },
   // Newer builds commit each write to the repository.
   hf: { capability: { write: false, delete: false } },
-  webdav: { realDirectories: true, renameReplacesDirectories: true },
+  webdav: { realDirectories: true, movesDirectories: true, renameReplacesDirectories: true },
   // Last-Modified of a HEAD has whole seconds (RFC 9110, 5.6.7).
   s3: { wholeSeconds: 'down', contentEtags: true, largestCopy: 5 * GIB },
   oss: { wholeSeconds: 'down', contentEtags: true, largestCopy: GIB },
@@ -92,7 +92,7 @@ export class ServiceTraits {
   readonly scheme: string
   /** Directories exist by themselves; elsewhere a directory is only a part of longer keys, or a marker object. */
   readonly realDirectories: boolean
-  /** `rename` moves a directory and everything in it in one step. */
+  /** `rename` moves a directory and everything in it in one step. A server may refuse that. */
   readonly movesDirectories: boolean
   /** How ranges are read safely where the binding cuts them: values whole, or, if the service is in this process, after a look. */
   readonly cutsRanges: 'remote' | 'in-process' | undefined
