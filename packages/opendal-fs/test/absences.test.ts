@@ -1,14 +1,17 @@
-// Asking for names that nobody has: what the binding keeps of each rejected call must not add up.
+// Lookups of absent names: the memory that the binding 0.49.2 keeps of each rejected call must not add up.
 
 import { afterEach, expect, test, vi } from 'vitest'
 import { Absences } from '../src/storage/absences.ts'
-import { Operator } from '../src/storage/binding.ts'
+import { bindingBuild, Operator } from '../src/storage/binding.ts'
 import { Storage } from '../src/storage/storage.ts'
 
 afterEach(() => vi.restoreAllMocks())
 
-test('a flood of questions for names that nobody has does not reject one call each', async () => {
+const leaks = bindingBuild.version === '0.49.2'
+
+test('a flood of lookups of absent names costs little memory, or nothing more than a request each', async () => {
   const stat = vi.spyOn(Operator.prototype, 'stat')
+  const exists = vi.spyOn(Operator.prototype, 'exists')
   const storage = new Storage(new Operator('memory'), {
     scheme: 'memory',
     timeoutMs: 5000,
@@ -20,12 +23,13 @@ test('a flood of questions for names that nobody has does not reject one call ea
     const asked = Array.from({ length: 100 }, (_, i) => storage.stat(`absent-${batch}-${i}`))
     expect((await Promise.all(asked)).every(info => info === undefined)).toBe(true)
   }
-  expect(stat.mock.calls.length).toBeLessThan(10_100)
+  if (leaks) expect(stat.mock.calls.length).toBeLessThan(10_100)
+  else expect(exists).not.toHaveBeenCalled()
   expect((await storage.stat('here'))?.size).toBe(5)
 })
 
 test('what is there is found with one call as long as most of what is asked for is there', () => {
-  const absences = new Absences()
+  const absences = new Absences(true)
   for (let i = 0; i < 20_000; i++) {
     absences.rejected()
     for (let there = 0; there < 3; there++) absences.seen(false)
@@ -34,7 +38,7 @@ test('what is there is found with one call as long as most of what is asked for 
 })
 
 test('no mixture of questions makes more than a million calls reject', () => {
-  const absences = new Absences()
+  const absences = new Absences(true)
   let rejected = 0
   for (let i = 0; i < 3_000_000; i++) {
     if (i % 2 === 0) absences.seen(false)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { OpendalFs } from '../src/index.ts'
 import { bindingBuild, Operator, TimeoutLayer } from '../src/storage/binding.ts'
 import { BindingError, loadBinding } from '../src/storage/load-binding.ts'
 
@@ -109,5 +110,16 @@ describe('the binding of this machine', () => {
     const layer = new TimeoutLayer()
     layer.timeout = 1000
     expect(new Operator('memory', {}).layer(layer.build())).toBeInstanceOf(Operator)
+  })
+
+  test('serves no operator of another build, and says whose it wants', () => {
+    const operator = new Operator('memory', {})
+    operator.layer = () => {
+      const text = '<opendal_nodejs::layer::Layer> on `External` is not the type of wrapped object'
+      throw Object.assign(new Error(text), { code: 'InvalidArg' })
+    }
+    expect(() => new OpendalFs(operator, { scheme: 'memory' })).toThrow(
+      /the Operator that @ovfs\/opendal-fs exports/,
+    )
   })
 })

@@ -29,6 +29,14 @@ const COMPARISON_PAUSE_MS = 1_000
 /** The limits of operators for transfers are powers of this, so that a few operators serve all sizes. */
 const LIMIT_STEP = 1.25
 
+const ANOTHER_BUILD =
+  'the operator was made by another copy of OpenDAL: make it with the Operator that @ovfs/opendal-fs exports'
+
+/** napi-rs refuses a layer that was made by another native library than the operator. */
+function isOfAnotherBuild(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === 'InvalidArg'
+}
+
 export class Connection {
   readonly #options: ConnectionOptions
   #operator: Operator
@@ -44,7 +52,11 @@ export class Connection {
   constructor(operator: Operator, options: ConnectionOptions) {
     this.#options = options
     this.#operator = operator
-    this.#plain = this.#limited()
+    try {
+      this.#plain = this.#limited()
+    } catch (error) {
+      throw isOfAnotherBuild(error) ? new TypeError(ANOTHER_BUILD, { cause: error }) : error
+    }
     this.#lister = this.#listing()
   }
 

@@ -4,7 +4,7 @@
 import { dirname, isAbsolute, join } from 'node:path'
 
 /** The last build whose Linux binary loads on a glibc before 2.38. */
-const OLD_VERSION = '0.49.2'
+export const OLD_VERSION = '0.49.2'
 /** Names the build to use: `0.49.2`, `latest`, or the absolute path of a `.node` file. */
 export const BINDING_VARIABLE = 'OVFS_OPENDAL'
 

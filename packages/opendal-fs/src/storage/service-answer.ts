@@ -93,7 +93,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
 }
 
 /**
- * Runs `head`. If the service refuses without saying why, reads the first byte of the object: the body of that refusal has the
+ * Runs `head`, which may send a HEAD. If the service refuses without saying why, reads the first byte of the object: the body of that refusal has the
  * code, and `withCode` rejects with it instead.
  */
 export async function withCode<T>(operator: Operator, path: string, head: () => Promise<T>): Promise<T> {

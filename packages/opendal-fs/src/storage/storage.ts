@@ -8,10 +8,11 @@ import { type Given, givenBy, type UserMetadata } from '../attributes/user-metad
 import { listIndexed } from '../names/directory-index.ts'
 import { Slots } from '../names/locks.ts'
 import { Absences } from './absences.ts'
-import type { Capability, Metadata, Operator } from './binding.ts'
+import { bindingBuild, type Capability, type Metadata, type Operator } from './binding.ts'
 import { Connection, type RenewOperator } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { DIRECTORY_MARKER, isAddressable } from './key-names.ts'
+import { OLD_VERSION } from './load-binding.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
 import { type ConditionName, capabilityOf, ServiceTraits } from './service-traits.ts'
@@ -140,7 +141,7 @@ export class Storage {
   readonly #userMetadata: boolean
   readonly #retries: RetryPolicy
   readonly #onError: (error: Error) => void
-  readonly #absences = new Absences()
+  readonly #absences = new Absences(bindingBuild.version === OLD_VERSION)
   readonly #conditionalWrites: ConditionalWrites
   #probing: Promise<void> | undefined
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
@@ -406,7 +407,9 @@ export class Storage {
     this.#requireAddressable('copy', from)
     const transfer = { bytes: 0, serviceMs: COPY_LIMITS * this.#timeoutMs + serviceMs(size) }
     const limitMs = this.#watch.longestMs(transfer)
-    const copy = (connection: Connection) => connection.transferring(limitMs).copy(from, to)
+    // Newer builds of the binding look at the source first, with a HEAD.
+    const copy = (connection: Connection) =>
+      withCode(connection.plain, from, () => connection.transferring(limitMs).copy(from, to))
     await this.#change('copy', to, copy, { transfer })
   }
 
