@@ -1,5 +1,6 @@
-// Programs for the tests that Debian 12 does not have, from later releases: a QEMU that can migrate a vhost-user-fs device, and
-// the virtiofsd written in Rust. They are only unpacked, into .cache: the machine's own programs stay what they are.
+// What the tests need that Debian 12 does not have, from later releases: a QEMU that can migrate a vhost-user-fs device, the
+// virtiofsd written in Rust, and a C library on which the newest build of OpenDAL's binding loads. They are only unpacked, into
+// .cache: the machine's own programs stay what they are.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,6 +41,36 @@ export function ensureRustVirtiofsd() {
       const libraries = join(dir, LIBRARIES)
       const program = join(dir, 'usr', 'libexec', 'virtiofsd')
       const args = ['--library-path', libraries, program, '--version']
+      return spawnSync(join(libraries, 'ld-linux-x86-64.so.2'), args).status === 0
+    },
+  })
+}
+
+/** The newest build of OpenDAL's binding needs this one. Where the machine's own is newer, Node runs as it is. */
+const FIRST_GLIBC_MINOR = 38
+const LIBC = 'libc'
+
+function isLibcNewer() {
+  const { glibcVersionRuntime = '' } = process.report.getReport().header
+  return Number(glibcVersionRuntime.split('.')[1]) >= FIRST_GLIBC_MINOR
+}
+
+/** True if the newest build of OpenDAL's binding can be tested, with this machine's C library or with the unpacked one. */
+export function hasNewerLibc() {
+  return isLibcNewer() || existsSync(join(root, '.cache', LIBC))
+}
+
+/** A C library on which the newest build of OpenDAL's binding loads. */
+export function ensureNewerLibc() {
+  if (isLibcNewer()) return
+  ensureUnpacked({
+    name: LIBC,
+    what: 'a newer C library',
+    suiteOf: () => 'trixie',
+    packages: ['libc6', 'libgcc-s1', 'libstdc++6'],
+    works(dir) {
+      const libraries = join(dir, LIBRARIES)
+      const args = ['--library-path', libraries, process.execPath, '--version']
       return spawnSync(join(libraries, 'ld-linux-x86-64.so.2'), args).status === 0
     },
   })

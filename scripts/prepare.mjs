@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { ensureArm64 } from './arm64.mjs'
 import { ensureArm64Guest, ensureGuest, ensureTestPrograms, ensureTrixieGuest } from './debian.mjs'
 import { ensureGuestImage } from './guest-image.mjs'
-import { ensureMigrationQemu, ensureRustVirtiofsd } from './newer-debian.mjs'
+import { ensureMigrationQemu, ensureNewerLibc, ensureRustVirtiofsd } from './newer-debian.mjs'
 import { ensureNodes } from './nodes.mjs'
 import { ensureServers } from './servers.mjs'
 import { end, Missing, note } from './step.mjs'
@@ -25,6 +25,7 @@ export function prepare({ guest = false, tests = false }) {
     ensureOrNote(ensureTrixieGuest)
     ensureOrNote(ensureMigrationQemu)
     ensureOrNote(ensureRustVirtiofsd)
+    ensureOrNote(ensureNewerLibc)
   }
   ensureInstalled()
   if (tests) {

@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { hasNewerLibc } from './newer-debian.mjs'
 import { NODES } from './nodes.mjs'
 import { prepare } from './prepare.mjs'
 import { end, note, root } from './step.mjs'
@@ -26,6 +27,13 @@ if (existsSync(join(root, '.cache', 'arm64', 'arm64.json'))) {
   runTests('--config=vitest.arm64.config.ts')
 } else {
   note('skipped: the tests on arm64, which need an arm64 user space')
+  count.skipped++
+}
+if (hasNewerLibc()) {
+  note("the tests that the build of OpenDAL's binding makes a difference to, with the newest")
+  runTests('--config=vitest.newest-opendal.config.ts')
+} else {
+  note('skipped: the tests with the newest OpenDAL, which need glibc 2.38')
   count.skipped++
 }
 for (const major of NODES) {
