@@ -10,6 +10,7 @@ const object = (segment: string, kind: 'file' | 'directory' = 'file'): ListedObj
 const names = (listing: Listing) => listing.entries.filter(({ removed }) => !removed).map(({ name }) => name)
 const same = {
   toName: (segment: string) => segment,
+  spellings: (name: string) => [name],
   toShownName: (segment: string, isTwin: boolean) => `shown ${segment}${isTwin ? '/' : ''}`,
 }
 
@@ -54,7 +55,40 @@ it('leaves out what has no name', () => {
   const listing = new Listing()
   listing.load([object('shown'), object('hidden')], {
     toName: segment => (segment === 'hidden' ? undefined : segment),
+    spellings: name => [name],
     toShownName: () => undefined,
   })
   expect(names(listing)).toEqual(['shown'])
+})
+
+it.each([
+  ['first', ['a1', 'a2', 'a3']],
+  ['last', ['a3', 'a2', 'a1']],
+])('gives a name to its first spelling, that being listed %s, and shows the others', (_, segments) => {
+  const listing = new Listing()
+  const spelled = {
+    ...same,
+    toName: (segment: string) => segment.slice(0, 1),
+    spellings: (name: string) => ['1', '2', '3'].map(end => name + end),
+  }
+  const info = { kind: 'file', size: 1, mtime: undefined, etag: undefined } as const
+  listing.load(
+    [
+      ...segments.map(segment => ({ segment, kind: 'file', info }) as const),
+      { segment: 'b2', kind: 'file', info },
+    ],
+    spelled,
+  )
+  expect(names(listing).sort()).toEqual(['a', 'b', 'shown a2', 'shown a3'])
+  expect(listing.get('a')?.info?.segment).toBe(undefined)
+  expect(listing.get('b')?.info?.segment).toBe('b2')
+  expect(listing.get('shown a2')?.info?.segment).toBe('a2')
+})
+
+it('does not show an object of another spelling whose name is removed while the storage was still answering', () => {
+  const listing = new Listing()
+  const spelled = { ...same, toName: () => 'a', spellings: () => ['a1', 'a2'] }
+  listing.remove('a')
+  listing.load([object('a2')], spelled)
+  expect(names(listing)).toEqual([])
 })

@@ -13,7 +13,6 @@ import { forEachConcurrently, type SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
 import type { SessionRecord } from '../session/session-record.ts'
-import { SIDECAR } from '../storage/key-names.ts'
 import type { ListedObject, ObjectInfo } from '../storage/storage.ts'
 import { type AttributeEntry, isSpecial } from './attribute-entry.ts'
 import { entryOf, isStandard, showEntry } from './inode-entry.ts'
@@ -73,7 +72,7 @@ export class Attributes {
   /** The same, by what a listing just said of the sidecar. */
   async freshFrom(directory: Inode, objects: readonly ListedObject[]): Promise<void> {
     if (!this.kept || directory.removed) return
-    const object = objects.find(({ segment }) => segment === SIDECAR)
+    const object = objects.find(({ segment }) => segment === this.#tree.names.sidecar)
     const known =
       object === undefined
         ? { info: undefined }
@@ -377,8 +376,9 @@ export class Attributes {
     const directory = inode.parent ?? (inode === this.#tree.table.root ? inode : undefined)
     if (directory === undefined) return undefined
     let segment = inode.parent === undefined ? ROOT_SEGMENT : this.#tree.segment(inode)
-    // A file has the plain one.
-    if (inode.segment !== undefined && inode.directory !== undefined) segment += '/'
+    // The file of the same name has the plain one.
+    if (inode.segment !== undefined && inode.directory !== undefined && !this.#tree.isSpelling(inode))
+      segment += '/'
     return { directory, segment, sidecar: this.#sidecar(directory) }
   }
 

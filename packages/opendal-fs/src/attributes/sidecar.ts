@@ -5,7 +5,7 @@
 import { FsError } from '@ovfs/fuse-proto'
 import type { AttributeNotes, EntryChange } from '../journal/attribute-notes.ts'
 import type { EntryKey } from '../journal/journal-entries.ts'
-import { type KeyNames, SIDECAR } from '../storage/key-names.ts'
+import type { KeyNames } from '../storage/key-names.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
@@ -204,7 +204,7 @@ export class Sidecar {
   }
 
   #fullError(): FsError {
-    const key = JSON.stringify(this.#directoryKey() + SIDECAR)
+    const key = JSON.stringify(this.#directoryKey() + this.#names.sidecar)
     return new FsError('ENOSPC', `${key} has no room for more: it may have ${this.#largest} bytes`)
   }
 
@@ -227,7 +227,7 @@ export class Sidecar {
   }
 
   async #read(known: { readonly info: ObjectInfo | undefined } | undefined): Promise<void> {
-    const key = this.#directoryKey() + SIDECAR
+    const key = this.#directoryKey() + this.#names.sidecar
     for (let attempt = 1; ; attempt++) {
       const replacements = this.#replacements
       const isOvertaken = () => this.#replacements !== replacements && attempt < ATTEMPTS
@@ -263,7 +263,7 @@ export class Sidecar {
 
   /** What somebody else has put there, or what is left of ours, is reported and left alone. */
   #refuse(info: ObjectInfo, reason: string): void {
-    const key = JSON.stringify(this.#directoryKey() + SIDECAR)
+    const key = JSON.stringify(this.#directoryKey() + this.#names.sidecar)
     const damage = new FsError('EIO', `${key} cannot be used to keep attributes: ${reason}`)
     // Once, though it is read again and again where the service cannot tell versions apart.
     if (this.#damage?.message !== damage.message) this.#storage.report(damage)
@@ -325,7 +325,7 @@ export class Sidecar {
   async #replace(entries: Entries): Promise<void> {
     const storage = this.#storage
     const directory = this.#directoryKey()
-    const key = directory + SIDECAR
+    const key = directory + this.#names.sidecar
     if (entries.size === 0) {
       this.#full = false
       await storage.delete(key)

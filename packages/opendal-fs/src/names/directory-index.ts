@@ -29,7 +29,7 @@ export async function listIndexed(storage: Storage, key: string): Promise<Listed
 export async function statDirectory(storage: Storage, key: string): Promise<ObjectInfo | undefined> {
   const info = await storage.stat(key)
   if (info !== undefined && info.kind !== 'directory') return undefined
-  if (info === undefined && (storage.capability.list || storage.traits.guessesDirectories)) return undefined
+  if (info === undefined && storage.capability.list) return undefined
   if (info !== undefined && !storage.traits.guessesDirectories) return info
   // Where prefixes cannot be listed, only our marker tells of a directory for certain.
   const marker = await storage.stat(key + DIRECTORY_MARKER)

@@ -108,12 +108,15 @@ export class InodeTable {
     return inode
   }
 
-  /** Hangs an inode elsewhere. The place must be free. */
-  move(inode: Inode, parent: Inode, name: string): void {
+  /**
+   * Hangs an inode elsewhere. The place must be free.
+   * @param segment what stands for the name in keys, if that is not what a new name would have
+   */
+  move(inode: Inode, parent: Inode, name: string, segment?: string): void {
     this.#unlink(inode)
     inode.parent = parent
     inode.name = name
-    inode.segment = undefined
+    inode.segment = segment
     parent.directory!.children.set(name, inode)
     this.record?.named(inode)
   }

@@ -25,6 +25,7 @@ export interface ShownSegment {
 
 export interface SegmentNames {
   toName(segment: string): string | undefined
+  spellings(name: string): readonly string[]
   toShownName(segment: string, isTwin: boolean): string | undefined
 }
 
@@ -61,30 +62,52 @@ export class Listing {
 
   /** The storage's answer. Names that were added or removed here while it was under way stay as they are. */
   load(objects: Iterable<ListedObject>, names: SegmentNames): void {
-    for (const { segment, kind, info } of objects) {
+    const byRank: [name: string, object: ListedObject][][] = []
+    for (const object of objects) {
+      const { segment, kind, info } = object
       const name = names.toName(segment)
-      if (name === undefined) {
-        this.#loadShown(names, { segment, isTwin: false }, kind, info)
-        continue
+      if (name === undefined) this.#loadShown(names, { segment, isTwin: false }, kind, info)
+      else {
+        const rank = names.spellings(name).indexOf(segment)
+        byRank[rank] ??= []
+        byRank[rank].push([
+          name,
+          rank === 0 || info === undefined ? object : { ...object, info: { ...info, segment } },
+        ])
       }
-      const known = this.#places.get(name)
-      if (known === undefined) this.#append(name, kind, info)
-      // A file and a directory of one name: the file is the one that lookups find.
-      else if (
-        !this.#loaded &&
-        !known.removed &&
-        known.kind === 'directory' &&
-        kind === 'file' &&
-        known.ino === 0
-      ) {
-        known.kind = kind
-        known.info = info
-        this.#loadShown(names, { segment, isTwin: true }, 'directory', undefined)
-      } else if (!this.#loaded && known.kind === 'file' && kind === 'directory') {
-        this.#loadShown(names, { segment, isTwin: true }, kind, undefined)
+    }
+    // A name belongs to its first spelling, in whatever order they are listed.
+    const owners = new Map<string, string>()
+    const isAlone = byRank.length <= 1
+    for (const spelled of byRank) {
+      for (const [name, object] of spelled ?? []) {
+        const { segment, kind, info } = object
+        const owner = isAlone ? segment : (owners.get(name) ?? segment)
+        if (!isAlone) owners.set(name, owner)
+        if (owner === segment) this.#load(name, object, names)
+        else this.#loadShown(names, { segment, isTwin: false }, kind, info)
       }
     }
     this.#loaded = true
+  }
+
+  #load(name: string, { segment, kind, info }: ListedObject, names: SegmentNames): void {
+    const known = this.#places.get(name)
+    if (known === undefined) this.#append(name, kind, info)
+    // A file and a directory of one name: the file is the one that lookups find.
+    else if (
+      !this.#loaded &&
+      !known.removed &&
+      known.kind === 'directory' &&
+      kind === 'file' &&
+      known.ino === 0
+    ) {
+      known.kind = kind
+      known.info = info
+      this.#loadShown(names, { segment, isTwin: true }, 'directory', undefined)
+    } else if (!this.#loaded && known.kind === 'file' && kind === 'directory') {
+      this.#loadShown(names, { segment, isTwin: true }, kind, undefined)
+    }
   }
 
   #loadShown(names: SegmentNames, shown: ShownSegment, kind: ObjectKind, info: ObjectInfo | undefined): void {

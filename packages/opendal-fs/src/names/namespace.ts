@@ -6,7 +6,7 @@ import type { Creator } from '../attributes/ownership.ts'
 import { now } from '../attributes/time.ts'
 import { type RemovalEntry, versionOf } from '../journal/journal-entries.ts'
 import type { NameJournal } from '../journal/name-journal.ts'
-import { DIRECTORY_MARKER, SIDECAR } from '../storage/key-names.ts'
+import { DIRECTORY_MARKER } from '../storage/key-names.ts'
 import { renameObject } from '../storage/object-moves.ts'
 import { StorageError } from '../storage/storage-error.ts'
 import type { Publisher } from '../writes/publication.ts'
@@ -180,7 +180,7 @@ export class Namespace {
   #forgetName(inode: Inode): void {
     const { parent, name } = inode
     if (parent !== undefined) {
-      this.#tree.nameRemoved(parent, name)
+      this.#tree.nameRemoved(parent, name, this.#tree.entrySegment(inode))
       this.#publisher.usage.removed((inode.attr.mode & S_IFMT) === S_IFREG ? inode.attr.size : 0)
     }
     // unlink(2) and rename(2) mark what loses a link, for those who have it open.
@@ -287,9 +287,9 @@ export class Namespace {
     await this.takeIn(inode)
     const { storage, names, attributes } = this.#tree
     const key = this.#tree.key(inode)
-    if (attributes.kept) await storage.delete(key + SIDECAR)
+    if (attributes.kept) await storage.delete(key + names.sidecar)
     attributes.cleared(inode)
-    if (storage.marksDirectories) await storage.delete(key + DIRECTORY_MARKER)
+    if (storage.marksDirectory(key)) await storage.delete(key + DIRECTORY_MARKER)
     try {
       await storage.delete(key)
     } catch (error) {

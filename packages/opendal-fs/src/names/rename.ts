@@ -88,7 +88,9 @@ export class Renamer {
     const file = source.file!
     const { storage, attributes } = this.#tree
     const from = this.#tree.key(source)
-    const segment = this.#tree.names.toSegment(newName)
+    // In the spelling of what it replaces: in another one, both would be there.
+    const replaces = target === undefined ? undefined : this.#tree.entrySegment(target)
+    const segment = replaces ?? this.#tree.names.toSegment(newName)
     const to = this.#tree.key(newParent) + segment
     const { info } = file
     const aside = target === undefined ? undefined : this.#namespace.asideFor(target)
@@ -104,9 +106,9 @@ export class Renamer {
       // What lies under the old key is only what this file has replaced.
       if (file.exists) await storage.delete(from)
       // What exists without an object would be hidden by one.
-      const replaces = source.kind === 'special'
-      if (targetStays && replaces) await storage.delete(to)
-      file.exists = targetStays && !replaces
+      const isSpecial = source.kind === 'special'
+      if (targetStays && isSpecial) await storage.delete(to)
+      file.exists = targetStays && !isSpecial
       file.replaced = file.exists ? below : undefined
     }
     const work = async () => {
@@ -120,7 +122,7 @@ export class Renamer {
       }
       this.#tree.table.together(() => {
         if (target !== undefined) this.#namespace.forgetName(target)
-        this.#move(source, newParent, newName)
+        this.#move(source, newParent, newName, segment)
         this.#journal.rebased(source)
         this.#tree.table.record?.dirty(source)
       })
@@ -251,7 +253,7 @@ export class Renamer {
         this.#forgetTarget(newParent, newName, undefined)
         throw error
       }
-      this.#tree.table.together(() => this.#move(source, newParent, newName))
+      this.#tree.table.together(() => this.#move(source, newParent, newName, segment))
       this.#unpin(source)
       for (const inode of filesWithin(source)) {
         if (inode.file!.dirty === undefined) continue
@@ -269,11 +271,12 @@ export class Renamer {
     this.#namespace.forgetName(target)
   }
 
-  #move(inode: Inode, newParent: Inode, newName: string): void {
+  #move(inode: Inode, newParent: Inode, newName: string, segment: string): void {
     const { parent, name } = inode
     const isUrgent = this.#tree.attributes.isUrgent(inode)
-    this.#tree.table.move(inode, newParent, newName)
-    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    const former = this.#tree.entrySegment(inode)
+    this.#tree.table.move(inode, newParent, newName, this.#tree.ownSegment(newName, segment))
+    if (parent !== undefined) this.#tree.nameRemoved(parent, name, former)
     this.#tree.nameAdded(inode)
     inode.setChanged(now())
     this.#tree.attributes.record(inode, isUrgent, true)

@@ -85,6 +85,21 @@ export class Tree {
     return inode.segment ?? this.names.toSegment(inode.name)
   }
 
+  /** What stands for the inode's name in the sidecar: its segment, unless the name only stands for what is there. */
+  entrySegment(inode: Inode): string {
+    return this.isSpelling(inode) ? inode.segment! : this.names.toSegment(inode.name)
+  }
+
+  /** The segment of a name as an inode holds it: undefined if it is the one that a new name would have. */
+  ownSegment(name: string, segment: string): string | undefined {
+    return segment === this.names.toSegment(name) ? undefined : segment
+  }
+
+  /** True if the inode's object has its name in another spelling than a new one would have. */
+  isSpelling({ segment, name }: Inode): boolean {
+    return segment !== undefined && this.names.toName(segment) === name
+  }
+
   // Answers from memory
 
   /** The child if its name may be trusted to lead to it. */
@@ -216,6 +231,9 @@ export class Tree {
       child = this.table.add(parent, name, isDirectory, reserved || this.table.idFor(parent, name))
       child.segment = info.segment
     }
+    // It was stored anew, in another spelling.
+    else if (child.segment !== info.segment && (child.segment === undefined || this.isSpelling(child)))
+      child.segment = info.segment
     this.apply(child, info)
     return child
   }
@@ -255,9 +273,9 @@ export class Tree {
   }
 
   /** A name was taken away, here. */
-  nameRemoved(parent: Inode, name: string): void {
+  nameRemoved(parent: Inode, name: string, segment: string): void {
     const directory = parent.directory!
-    this.attributes.removed(parent, this.names.toSegment(name))
+    this.attributes.removed(parent, segment)
     directory.changes++
     directory.listing?.remove(name)
     this.rememberAbsent(parent, name)
@@ -352,13 +370,38 @@ export class Tree {
   async ask(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
     const shown = await this.#askShown(parent, name)
     if (shown !== undefined) return shown
-    const segment = this.names.toSegment(name)
+    const [segment, ...others] = this.names.spellings(name)
+    const [found, ...more] = await Promise.all([
+      this.#askSpelling(parent, segment!),
+      ...(this.storage.traits.asksForSpellings ? others : []).map(other => this.#askSpelling(parent, other)),
+    ])
+    if (found !== undefined) return found
+    const place = more.findIndex(info => info !== undefined)
+    if (place >= 0) return { ...more[place]!, segment: others[place]! }
+    return this.storage.traits.asksForSpellings ? undefined : this.#listSpelling(parent, others)
+  }
+
+  async #askSpelling(parent: Inode, segment: string): Promise<ObjectInfo | undefined> {
     const [info] = await Promise.all([this.#stat(this.key(parent) + segment), this.attributes.fresh(parent)])
     if (info?.guessed === true && this.#isMistaken(parent, segment))
       return this.attributes.special(parent, segment)
     // A pipe or a device on a local folder: reading one could wait for ever.
     if (info !== undefined) return info.kind === 'other' ? undefined : info
     return this.attributes.special(parent, segment)
+  }
+
+  /** A spelling that the service may refuse to be asked for: only a listing tells whether it is there. */
+  async #listSpelling(parent: Inode, spellings: readonly string[]): Promise<ObjectInfo | undefined> {
+    if (spellings.length === 0) return undefined
+    const listed = await this.storage.list(this.key(parent))
+    for (const spelling of spellings) {
+      const special = this.attributes.special(parent, spelling)
+      const found = listed.find(({ segment }) => segment === spelling)
+      if (found === undefined && special === undefined) continue
+      const info = special ?? found!.info ?? { kind: found!.kind, size: 0, mtime: undefined, etag: undefined }
+      return { ...info, segment: spelling }
+    }
+    return undefined
   }
 
   /**
@@ -383,6 +426,9 @@ export class Tree {
     const key = this.key(parent) + segment
     if (!names.isReachable(segment)) throw new FsError('EIO', `OpenDAL cannot reach ${JSON.stringify(key)}`)
     await this.attributes.fresh(parent)
+    // A spelling of a name that another one has: without that, it is found under the name.
+    const own = isTwin ? undefined : names.toName(segment)
+    if (own !== undefined && (await this.ask(parent, own))?.segment === segment) return undefined
     if (!isTwin) {
       const info = await this.#stat(key)
       return info === undefined || info.kind === 'other' ? undefined : { ...info, segment }

@@ -198,8 +198,9 @@ export class SessionResume {
     const inode = this.#inodes.get(node)!
     if (inode.file !== undefined) inode.file.detachedKey = aside
     const { parent, name } = inode
+    const segment = this.#tree.entrySegment(inode)
     this.#lose(inode)
-    if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+    if (parent !== undefined) this.#tree.nameRemoved(parent, name, segment)
     this.#save()
   }
 
@@ -257,15 +258,17 @@ export class SessionResume {
   #move(inode: Inode | undefined, to: string): void {
     const cut = to.replace(/\/$/, '').lastIndexOf('/') + 1
     const parent = cut === 0 ? this.#tree.table.root : this.#at(to.slice(0, cut))
-    const name = this.#tree.names.toName(to.slice(cut).replace(/\/$/, ''))
+    const segment = to.slice(cut).replace(/\/$/, '')
+    const name = this.#tree.names.toName(segment)
     if (parent?.directory === undefined || name === undefined) return
     const there = parent.directory.children.get(name)
     if (there !== undefined) this.#lose(there)
     parent.directory.absent.delete(name)
     if (inode === undefined) return
     const { parent: old, name: oldName } = inode
-    this.#tree.table.move(inode, parent, name)
-    if (old !== undefined) this.#tree.nameRemoved(old, oldName)
+    const former = this.#tree.entrySegment(inode)
+    this.#tree.table.move(inode, parent, name, this.#tree.ownSegment(name, segment))
+    if (old !== undefined) this.#tree.nameRemoved(old, oldName, former)
     this.#tree.nameAdded(inode)
     // Another client may have stored something there since.
     if (old !== undefined) this.#tree.forgetAbsence(old, oldName)

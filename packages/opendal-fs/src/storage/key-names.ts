@@ -1,11 +1,14 @@
-// File names and the key segments that hold them in the storage. Most names are their own segment. Names that OpenDAL or the
-// service would alter are stored as `.ovfs-x-` and the name with the dangerous code units as %HH or %uHHHH, so that every
-// name has exactly one segment and the way back is exact. Segments that begin with `.ovfs-` are ours: never listed.
+// File names and the key segments that hold them in the storage. Most names are their own segment. Names that OpenDAL, a signature
+// or the service would alter are stored as `.ovfs-y-` and the name, escaped with letters, digits, `-`, `_` and `.` alone, which
+// nothing alters. A name may also have been stored in another spelling: escaped by an earlier version (`.ovfs-x-` with %HH), or as
+// it is by another program. All spellings of one name lead to it, and no spelling leads to two names.
 
 import { createHash } from 'node:crypto'
 
 const RESERVED = '.ovfs-'
-const ESCAPED = '.ovfs-x-'
+const ESCAPED = '.ovfs-y-'
+/** Of earlier versions: dangerous code units as %HH or %uHHHH, everything else as it is. */
+const EARLIER = '.ovfs-x-'
 const SHOWN = '.ovfs-k-'
 const TEMPORARY = '.ovfs-tmp-'
 const DIRECTORY_END = '%2F'
@@ -21,19 +24,29 @@ export const SIDECAR = '.ovfs-attributes'
 // What Rust's `char::is_whitespace` accepts: OpenDAL trims it from both ends of a whole path.
 const WHITE_SPACE =
   '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
-const ALWAYS = `^[${WHITE_SPACE}]|[${WHITE_SPACE}]$|\\p{Surrogate}`
+const TRIMMED = `^[${WHITE_SPACE}]|[${WHITE_SPACE}]$`
+const ALWAYS = `${TRIMMED}|\\p{Surrogate}`
 const CONTROL = '[\\u0000-\\u001f\\u007f]'
 
-/** What a service cannot hold beyond what OpenDAL cannot. */
-const SERVICE_RULES: Readonly<Record<string, string>> = {
-  fs: '\\\\',
+interface NameRule {
+  /** What no object can have in its name, beyond what OpenDAL cannot ask for. */
+  readonly never?: string
+  /** What objects of others may have, but new ones must not: it is altered on some of the ways to the service. */
+  readonly spoiled?: string
+}
+
+const RULES: Readonly<Record<string, NameRule>> = {
+  fs: { never: '\\\\' },
   // Listings are XML without url-encoding: a control character makes a whole page unreadable.
-  s3: CONTROL,
-  gcs: CONTROL,
-  oss: CONTROL,
-  obs: CONTROL,
-  cos: CONTROL,
-  azblob: `${CONTROL}|\\\\`,
+  s3: { never: CONTROL },
+  oss: { never: CONTROL },
+  obs: { never: CONTROL },
+  cos: { never: CONTROL },
+  // OpenDAL's binding 0.49.2 encodes the name twice when it writes. A share looks the same to a host with a newer one.
+  gcs: { never: CONTROL, spoiled: "[^A-Za-z0-9\\-_.!~*'()]" },
+  // The service takes a backslash for a slash. The signature by an account key is wrong for a listing whose prefix has
+  // a percent sign, and a look for a directory is such a listing.
+  azblob: { never: `${CONTROL}|\\\\`, spoiled: '%' },
 }
 
 const ALIASED = new RegExp(
@@ -50,33 +63,73 @@ export function isAddressable(key: string): boolean {
 }
 
 export class KeyNames {
+  /** The object of each directory that keeps for it what the service cannot: see sidecar.ts. */
+  readonly sidecar: string
+  readonly #hidesDots: boolean
+  /** Names whose raw spelling cannot be an object. */
+  readonly #never: RegExp
+  /** Names that are escaped when they are new. */
   readonly #dangerous: RegExp
-  readonly #escapable: RegExp
+  readonly #earlierEscapable: RegExp
+  readonly #trimmed = new RegExp(TRIMMED, 'u')
   readonly #shownEscapable = /[\0/%]|^\.(?=\.?$)|\p{Surrogate}/gu
 
-  /** @param scheme OpenDAL's name of the service */
-  constructor(scheme: string) {
-    const rule = SERVICE_RULES[scheme]
-    const dangerous = rule === undefined ? ALWAYS : `${ALWAYS}|${rule}`
-    this.#dangerous = new RegExp(dangerous, 'u')
-    this.#escapable = new RegExp(`${dangerous}|%`, 'gu')
+  /**
+   * @param scheme OpenDAL's name of the service
+   * @param hidesDots the server leaves names that begin with a dot out of its listings
+   */
+  constructor(scheme: string, hidesDots = false) {
+    const { never, spoiled } = RULES[scheme] ?? {}
+    const impossible = never === undefined ? ALWAYS : `${ALWAYS}|${never}`
+    this.#never = new RegExp(impossible, 'u')
+    this.#dangerous = spoiled === undefined ? this.#never : new RegExp(`${impossible}|${spoiled}`, 'u')
+    this.#earlierEscapable = new RegExp(`${impossible}|%`, 'gu')
+    this.#hidesDots = hidesDots
+    this.sidecar = this.#own(SIDECAR)
   }
 
-  /** The key segment of a file name that the dispatcher has accepted: not empty, no `/`, no NUL, at most 255 bytes. */
+  /** An object of ours under a name that the server lists. */
+  #own(segment: string): string {
+    return this.#hidesDots ? segment.slice(1) : segment
+  }
+
+  #isReserved(name: string): boolean {
+    return name.startsWith(RESERVED) || (this.#hidesDots && name.startsWith(RESERVED.slice(1)))
+  }
+
+  /** The key segment of a new file's name that the dispatcher has accepted: not empty, no `/`, no NUL, at most 255 bytes. */
   toSegment(name: string): string {
-    if (!name.startsWith(RESERVED) && !this.#dangerous.test(name)) return name
-    return ESCAPED + name.replace(this.#escapable, escapeUnit)
+    const isSafe = !this.#isReserved(name) && !this.#dangerous.test(name)
+    return isSafe && !(this.#hidesDots && name.startsWith('.')) ? name : this.#own(ESCAPED) + escaped(name)
+  }
+
+  /** All segments that stand for a name, the one that counts first if there are several; most names have only one. */
+  spellings(name: string): readonly string[] {
+    const segment = this.toSegment(name)
+    if (segment === name) return [name]
+    const all = [segment]
+    if (this.#hidesDots) all.push(ESCAPED + escaped(name))
+    const isEarlier = name.startsWith(RESERVED) || this.#never.test(name)
+    if (isEarlier) all.push(EARLIER + name.replace(this.#earlierEscapable, escapeUnit))
+    // As another program stored it, if that is nothing of ours.
+    else if (!this.isOurs(name) && this.#nameOf(name) === name) all.push(name)
+    return all
   }
 
   /** The file name of a key segment; undefined if it is none that can be shown: ours, or impossible as a name. */
   toName(segment: string): string | undefined {
-    if (!segment.startsWith(RESERVED)) {
-      return isPossibleName(segment) && Buffer.byteLength(segment) <= LONGEST_NAME ? segment : undefined
-    }
-    if (!segment.startsWith(ESCAPED)) return undefined
-    const name = unescaped(segment.slice(ESCAPED.length))
-    // Only the one spelling that toSegment gives: two names must never share a file.
-    return isPossibleName(name) && this.toSegment(name) === segment ? name : undefined
+    const name = this.#nameOf(segment)
+    // Only the spellings that are looked for: two names must never share a file.
+    return name !== undefined && isPossibleName(name) && this.spellings(name).includes(segment)
+      ? name
+      : undefined
+  }
+
+  #nameOf(segment: string): string | undefined {
+    for (const prefix of this.#hidesDots ? [ESCAPED, this.#own(ESCAPED)] : [ESCAPED])
+      if (segment.startsWith(prefix)) return unescapedName(segment.slice(prefix.length))
+    if (segment.startsWith(EARLIER)) return unescaped(segment.slice(EARLIER.length))
+    return Buffer.byteLength(segment) <= LONGEST_NAME ? segment : undefined
   }
 
   /**
@@ -102,30 +155,50 @@ export class KeyNames {
     if (!name.startsWith(SHOWN)) return undefined
     const isTwin = name.endsWith(DIRECTORY_END)
     const segment = unescaped(name.slice(SHOWN.length, isTwin ? -DIRECTORY_END.length : undefined))
-    // Only what would be shown so, and never what OpenDAL would take for another key: it resolves `..`.
-    if (this.toShownName(segment, isTwin) !== name || !isPossibleName(segment)) return undefined
-    if (!isTwin && this.toName(segment) !== undefined) return undefined
+    // Only what would be shown so, and never what OpenDAL would take for another key.
+    if (this.toShownName(segment, isTwin) !== name || !this.isReachable(segment)) return undefined
+    const own = isTwin ? undefined : this.toName(segment)
+    if (own !== undefined && this.spellings(own)[0] === segment) return undefined
     return { segment, isTwin }
   }
 
-  /** False for what OpenDAL would take for another key: it resolves `..` and drops what is empty. */
+  /** False for what OpenDAL would take for another key: it resolves `..`, drops what is empty, and trims white space. */
   isReachable(segment: string): boolean {
-    return isPossibleName(segment)
+    return isPossibleName(segment) && !this.#trimmed.test(segment)
   }
 
   /** A segment for a file that is not there yet under its own name. */
   temporary(): string {
-    return TEMPORARY + crypto.randomUUID()
+    return this.#own(temporarySegment())
   }
 
   /** True for what no guest has put there: a directory that has nothing else is empty. */
   isOurs(segment: string): boolean {
-    return segment === DIRECTORY_MARKER || segment === SIDECAR || this.isTemporary(segment)
+    const isKept = segment === DIRECTORY_MARKER || segment === SIDECAR || segment === this.sidecar
+    return isKept || this.isTemporary(segment)
   }
 
   isTemporary(segment: string): boolean {
-    return segment.startsWith(TEMPORARY)
+    return segment.startsWith(TEMPORARY) || segment.startsWith(this.#own(TEMPORARY))
   }
+}
+
+/** A segment for an object that is not to be listed, on servers that list names which begin with a dot. */
+export function temporarySegment(): string {
+  return TEMPORARY + crypto.randomUUID()
+}
+
+/** `__` for an underscore, _HH or _uHHHH for all but letters, digits, `-` and a dot that is neither first nor last. */
+function escaped(name: string): string {
+  return name.replace(/[^A-Za-z0-9.-]|^\.|\.$/g, unit =>
+    unit === '_' ? '__' : `_${escapeUnit(unit).slice(1)}`,
+  )
+}
+
+function unescapedName(text: string): string {
+  return text.replace(/__|_u([0-9A-F]{4})|_([0-9A-F]{2})/g, (match, wide, narrow) =>
+    match === '__' ? '_' : String.fromCharCode(Number.parseInt(wide ?? narrow, 16)),
+  )
 }
 
 function unescaped(text: string): string {

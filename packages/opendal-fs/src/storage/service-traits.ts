@@ -2,7 +2,8 @@
 // one server shows only when it is used. `Storage` owns one instance; every layer above asks it instead of comparing schemes.
 
 import type { Time } from '../attributes/time.ts'
-import type { Capability, Operator } from './binding.ts'
+import { bindingBuild, type Capability, type Operator } from './binding.ts'
+import { OLD_VERSION } from './load-binding.ts'
 
 /** Facts that hold for every server of a scheme. */
 interface SchemeTraits {
@@ -24,6 +25,10 @@ interface SchemeTraits {
   readonly contentEtags?: boolean
   /** Bytes of the largest object that the service copies in one request. */
   readonly largestCopy?: number
+  /** The service may refuse to list, and so to look for a directory, where the key has a percent sign: see KeyNames. */
+  readonly refusesPercent?: boolean
+  /** Keys that the old build of the binding stores under another name when it writes them. */
+  readonly misplaced?: RegExp
 }
 
 /** Azure Files takes at most that much in a request (Put Range), and OpenDAL sends a file in one. */
@@ -46,7 +51,9 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   swift: { wholeSeconds: 'up' },
   b2: { largestCopy: 5 * GIB },
   // It may answer before the copy of a larger one is complete.
-  azblob: { largestCopy: GIB / 4 },
+  azblob: { largestCopy: GIB / 4, refusesPercent: true },
+  // It encodes the name twice. Reads, copies and deletes are right.
+  gcs: { misplaced: /[^A-Za-z0-9\-_.!~*'()/]/ },
   sqlite: { guessesDirectories: true },
   dashmap: { cutsRanges: 'in-process' },
   memory: { cutsRanges: 'in-process' },
@@ -58,8 +65,13 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   gridfs: { cutsRanges: 'remote' },
   memcached: { cutsRanges: 'remote' },
   mongodb: { cutsRanges: 'remote' },
-  // 0.49.2 cannot list, so names are in sidecars. A share must show the same names whichever build serves it.
-  mysql: { cutsRanges: 'remote', capability: { list: false, listWithRecursive: false, createDir: false } },
+  mysql: {
+    cutsRanges: 'remote',
+    // 0.49.2 cannot list, so names are in sidecars. A share must show the same names whichever build serves it.
+    capability: { list: false, listWithRecursive: false, createDir: false },
+    // Newer builds look for directories.
+    guessesDirectories: true,
+  },
   persy: { cutsRanges: 'remote' },
   postgresql: { cutsRanges: 'remote' },
   redb: { cutsRanges: 'remote' },
@@ -110,9 +122,12 @@ export class ServiceTraits {
   ignoresIfMatch: boolean | undefined
   /** False once the service has answered that it has no copy. */
   copies = true
+  /** An object can be asked for in every spelling of its name; else only a listing tells of those that are not the first. */
+  readonly asksForSpellings: boolean
+  readonly #misplaced: RegExp | undefined
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
-  constructor(scheme: string) {
+  constructor(scheme: string, binding = bindingBuild.version) {
     const traits: SchemeTraits = SCHEMES[scheme] ?? {}
     const { realDirectories = false, movesDirectories = false, wholeSeconds } = traits
     this.scheme = scheme
@@ -123,7 +138,14 @@ export class ServiceTraits {
     this.renameReplacesDirectories = traits.renameReplacesDirectories ?? false
     this.contentEtags = traits.contentEtags ?? false
     this.largestCopy = traits.largestCopy ?? Number.POSITIVE_INFINITY
+    this.#misplaced = binding === OLD_VERSION ? traits.misplaced : undefined
+    this.asksForSpellings = traits.refusesPercent !== true
     this.#wholeSeconds = wholeSeconds
+  }
+
+  /** True if a write to the key would go to another one: the object has to be copied there instead. */
+  misplaces(key: string): boolean {
+    return this.#misplaced?.test(key) === true
   }
 
   /** A time from a listing as stat would tell it, so that a version has one modification time. */

@@ -11,7 +11,7 @@ import { Absences } from './absences.ts'
 import { bindingBuild, type Capability, type Metadata, type Operator } from './binding.ts'
 import { Connection, type RenewOperator } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
-import { DIRECTORY_MARKER, isAddressable } from './key-names.ts'
+import { DIRECTORY_MARKER, isAddressable, temporarySegment } from './key-names.ts'
 import { OLD_VERSION } from './load-binding.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
@@ -302,6 +302,11 @@ export class Storage {
     condition: WriteCondition = {},
     confirm = () => this.#requireCondition(key, condition),
   ): Promise<void> {
+    if (this.traits.misplaces(key)) {
+      const beside = temporarySegment()
+      await this.write(beside, bytes, { metadata: condition.metadata })
+      return this.#putInPlace(beside, key, bytes.byteLength, confirm)
+    }
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const transfer = { bytes: bytes.byteLength }
     const limitMs = this.#watch.longestMs(transfer)
@@ -322,8 +327,41 @@ export class Storage {
     if (!holds) throw versionLostError('write', key)
   }
 
+  /** Copies what was written under another name because the binding cannot write this one: see ServiceTraits.misplaces. */
+  async #putInPlace(
+    beside: string,
+    key: string,
+    size: number,
+    confirm: () => Promise<void> = async () => undefined,
+  ): Promise<void> {
+    try {
+      await confirm()
+      await this.copy(beside, key, size)
+    } finally {
+      // What could not be cleaned up is an object too many, which is not listed.
+      await this.delete(beside).catch(() => undefined)
+    }
+  }
+
   /** Begins to replace the object part by part. Only the condition's metadata counts: OpenDAL completes an upload without conditions. */
   async upload(key: string, partBytes: number, condition: WriteCondition = {}): Promise<PartUpload> {
+    if (this.traits.misplaces(key)) return this.#uploadBeside(key, partBytes, condition)
+    return this.#upload(key, partBytes, condition, async () => undefined)
+  }
+
+  #uploadBeside(key: string, partBytes: number, condition: WriteCondition): Promise<PartUpload> {
+    const beside = temporarySegment()
+    const { metadata } = condition
+    return this.#upload(beside, partBytes, { metadata }, size => this.#putInPlace(beside, key, size))
+  }
+
+  /** @param completed is told the size of what was uploaded */
+  async #upload(
+    key: string,
+    partBytes: number,
+    condition: WriteCondition,
+    completed: (size: number) => Promise<void>,
+  ): Promise<PartUpload> {
     const options = {
       chunk: BigInt(partBytes),
       concurrent: CONCURRENT_PARTS,
@@ -347,9 +385,10 @@ export class Storage {
       // Retried inside, part by part: the parts before it are in the writer's state.
       write: content =>
         renewing(this.#run('write', key, () => writer.write(content), { ...manner, transfer })),
-      complete: bytes => {
+      complete: async bytes => {
         const whole = { ...transfer, serviceMs: serviceMs(bytes) }
-        return renewing(this.#change('close', key, () => writer.close(), { ...manner, transfer: whole }))
+        await renewing(this.#change('close', key, () => writer.close(), { ...manner, transfer: whole }))
+        await completed(bytes)
       },
       isOutdated: () => this.#connection.generation !== generation,
       abandoned: error => {
@@ -371,8 +410,13 @@ export class Storage {
     return !this.capability.createDir || this.traits.guessesDirectories
   }
 
+  /** The same for one directory. */
+  marksDirectory(key: string): boolean {
+    return this.marksDirectories || this.traits.misplaces(key)
+  }
+
   async createDirectory(key: string): Promise<void> {
-    if (this.marksDirectories) return this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
+    if (this.marksDirectory(key)) return this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
     await this.#change('create_dir', key, ({ plain }) => plain.createDir(key))
   }
 

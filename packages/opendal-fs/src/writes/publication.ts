@@ -391,8 +391,9 @@ export class Publisher {
       this.#tree.table.drop(inode)
     } else {
       const { parent, name } = inode
+      const segment = this.#tree.entrySegment(inode)
       this.#tree.detach(inode)
-      if (parent !== undefined) this.#tree.nameRemoved(parent, name)
+      if (parent !== undefined) this.#tree.nameRemoved(parent, name, segment)
     }
     throw error
   }
