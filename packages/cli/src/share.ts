@@ -1,6 +1,9 @@
 // What is served: the file system on the operator, behind a virtio-fs device that listens. The only file that knows how the
 // layers below are put together.
 
+import { createHash } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { ConflictError, OpendalFs, StateError, type StateFolder } from '@ovfs/opendal-fs'
 import { type KeptSession, VirtioFs } from '@ovfs/virtio-fs'
 import { listenError } from './listen-error.ts'
@@ -77,6 +80,13 @@ export async function openShare(options: ShareOptions): Promise<Share> {
   }
 }
 
+/** One for each storage and user: the bytes of one share are nothing for those who look after another. */
+export function recoveryFolder(place: string): string {
+  const readable = place.replace(/[^A-Za-z0-9.-]+/g, '_').slice(0, 60)
+  const digest = createHash('sha256').update(`${process.getuid?.()} ${place}`).digest('hex')
+  return `ovfs-recovery-${readable}-${digest.slice(0, 12)}`
+}
+
 function openFileSystem(
   { operator, renewOperator, storage, files, readOnly, timeoutMs, events }: ShareOptions,
   state: StateFolder | undefined,
@@ -96,7 +106,9 @@ function openFileSystem(
     readOnly,
     timeoutMs,
     ...(stagingDir !== undefined && { stagingDir }),
-    ...(state !== undefined && { state }),
+    ...(state === undefined
+      ? { recoveryDir: join(stagingDir ?? tmpdir(), recoveryFolder(storage.place)) }
+      : { state }),
     ...(session !== undefined && { session }),
     ...(capacityBytes !== undefined && { capacityBytes }),
     ...(maxBytes !== undefined && { maxBytes }),

@@ -8,6 +8,8 @@ export interface StorageFailure {
   /** OpenDAL's error kind, or `Unknown` for a text of another shape. */
   readonly kind: string
   readonly message: string
+  /** Of the HTTP response, if there was one. */
+  readonly status?: number
 }
 
 /**
@@ -24,7 +26,8 @@ const LONGEST_MESSAGE = 300
 export function readFailure(error: unknown): StorageFailure {
   const text = error instanceof Error ? error.message : String(error)
   const kind = SHAPE.exec(text)?.[1] ?? 'Unknown'
-  return { kind, message: messageOf(text, kind) }
+  const status = /\bresponse: Parts \{ status: (\d{3})\b/.exec(text)?.[1]
+  return { kind, message: messageOf(text, kind), ...(status !== undefined && { status: Number(status) }) }
 }
 
 function messageOf(text: string, kind: string): string {
@@ -36,7 +39,13 @@ function messageOf(text: string, kind: string): string {
   // S3Error { code: "AccessDenied", message: "...", resource: ... } and its likes.
   const fields = /\bcode: "([^"]*)"(?:.*?\bmessage: "([^"]*)")?/s.exec(after)
   if (fields !== null) return shorten([fields[1], fields[2]].filter(Boolean).join(', '))
-  if (after !== '') return shorten(withoutUrls(after))
+  // GcsErrorResponse { error: GcsError { code: 404, message: "...", .. } }
+  const numbered = /\bcode: \d+, message: "([^"]+)"/.exec(after)
+  if (numbered !== null) return shorten(numbered[1]!)
+  // A body that OpenDAL has no type for: XML with a code, or a page for people.
+  const element = /<Code>([^<]*)<\/Code>(?:\s*<Message>([^<]*)<\/Message>)?/s.exec(after)
+  if (element !== null) return shorten([element[1], element[2]].filter(Boolean).join(', '))
+  if (after !== '' && !/^\s*</.test(after)) return shorten(withoutUrls(after))
   const status = /\bstatus: (\d{3})\b/.exec(text)?.[1]
   return status === undefined ? kind : `HTTP status ${status}`
 }
@@ -52,28 +61,50 @@ function shorten(text: string): string {
   return line.length <= LONGEST_MESSAGE ? line : `${line.slice(0, LONGEST_MESSAGE)}...`
 }
 
+type Options = Readonly<Record<string, string>>
+
 interface Advice {
   readonly kind?: string
+  readonly status?: number
   readonly text?: RegExp
-  readonly hint: (service: Service, options: Readonly<Record<string, string>>) => string | undefined
+  readonly hint: (service: Service, options: Options) => string | undefined
 }
 
-const credentials = (service: Service) => service.credentials
+/** What to give so that the service knows the caller; never what was given. */
+function credentials({ credentials }: Service, { allow_anonymous }: Options): string | undefined {
+  if (allow_anonymous !== 'true' || credentials === undefined) return credentials
+  return `anonymous access is refused: ${credentials.replace(', or allow_anonymous=true', '')}`
+}
+
+function isWithoutScheme({ endpoint }: Options): boolean {
+  return endpoint !== undefined && /^[^\s/?#]+(?:\/\S*)?$/.test(endpoint) && !endpoint.includes('://')
+}
+
+/** The root could not be listed because nothing is there. */
+function missingRoot({ place }: Service, options: Options): string {
+  if (place.kind !== 'bucket') return 'check the path and the endpoint: nothing is there'
+  const noun = place.option === 'share_name' || place.option === 'repo_name' ? 'share' : place.option
+  return `create the ${noun} ${options[place.option] ?? ''} first, or check its name and the endpoint`
+}
 
 /** The first row that fits says what to do. */
 const ADVICE: readonly Advice[] = [
   { text: /load(ing)? (the )?credential|credential is empty|no valid credential/i, hint: credentials },
-  { kind: 'PermissionDenied', hint: service => service.credentials ?? 'check the permissions' },
+  {
+    kind: 'PermissionDenied',
+    hint: (service, options) => credentials(service, options) ?? 'check the permissions',
+  },
+  { status: 401, hint: (service, options) => credentials(service, options) ?? 'check the permissions' },
   {
     text: /InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|status 40[13]|status: 40[13]/,
     hint: credentials,
   },
   { text: /authentication|AUTH|password/, hint: credentials },
   {
-    text: /NoSuchBucket|bucket does not exist/i,
-    hint: (_, options) =>
-      `create the bucket ${options.bucket ?? ''} first, or check its name and the endpoint`,
+    text: /NoSuchBucket|bucket does not exist|ContainerNotFound|FilesystemNotFound|ShareNotFound/i,
+    hint: missingRoot,
   },
+  { kind: 'NotFound', status: 404, hint: missingRoot },
   {
     text: /PermanentRedirect|AuthorizationHeaderMalformed|status 301|IllegalLocationConstraint/,
     hint: () => 'the bucket is in another region: give region=NAME',
@@ -86,22 +117,28 @@ const ADVICE: readonly Advice[] = [
     text: /unable to open database file/,
     hint: () => 'create the database first; its folder must be writable',
   },
-  { text: /send http request|Connection refused|dns error/, hint: () => 'check the endpoint' },
+  {
+    text: /send http request|Connection refused|dns error/,
+    hint: (_, options) => (isWithoutScheme(options) ? schemeAdvice(options) : 'check the endpoint'),
+  },
   {
     text: /building http request|invalid uri|invalid format|endpoint is invalid/,
-    hint: () => 'check the endpoint: it is a URL',
+    hint: (_, options) =>
+      isWithoutScheme(options) ? schemeAdvice(options) : 'check the endpoint: it is a URL',
   },
 ]
 
+function schemeAdvice({ endpoint }: Options): string {
+  return `give the endpoint with its scheme: endpoint=http://${endpoint} or endpoint=https://${endpoint}`
+}
+
 /** What to do about a failure, if it is one of those that are known. */
-export function adviceFor(
-  failure: StorageFailure,
-  service: Service,
-  options: Readonly<Record<string, string>>,
-): string | undefined {
+export function adviceFor(failure: StorageFailure, service: Service, options: Options): string | undefined {
   const row = ADVICE.find(
-    ({ kind, text }) =>
-      (kind === undefined || kind === failure.kind) && (text === undefined || text.test(failure.message)),
+    ({ kind, status, text }) =>
+      (kind === undefined || kind === failure.kind) &&
+      (status === undefined || status === failure.status) &&
+      (text === undefined || text.test(failure.message)),
   )
   return row?.hint(service, options)
 }
@@ -113,12 +150,7 @@ const SILENT_KINDS: ReadonlySet<string> = new Set(['Unknown', 'Unexpected', 'Con
  * The error to tell when the service refuses at the start.
  * @param finding the reason, where it is known better than OpenDAL says it
  */
-export function startError(
-  error: unknown,
-  service: Service,
-  options: Readonly<Record<string, string>>,
-  finding?: string,
-): CliError {
+export function startError(error: unknown, service: Service, options: Options, finding?: string): CliError {
   const failure = readFailure(error)
   const said = SILENT_KINDS.has(failure.kind) ? failure.message : `${failure.kind}, ${failure.message}`
   const hint = adviceFor(failure, service, options) ?? `see ovfs services ${service.name}`

@@ -5,7 +5,7 @@ import { CliError } from './error.ts'
 import { nearest } from './nearest.ts'
 import { resolveValue, type SecretSources } from './secret.ts'
 import type { Service } from './services/service.ts'
-import { SCHEME_ALIASES, SECRET_OPTIONS, SERVICES } from './services/table.ts'
+import { FOREIGN_SCHEMES, SCHEME_ALIASES, SECRET_OPTIONS, SERVICES } from './services/table.ts'
 
 export interface Storage {
   readonly service: Service
@@ -132,6 +132,8 @@ function shapeError(uri: string): CliError {
 function findService(name: string): Service {
   const service = SERVICES.get(name)
   if (service !== undefined) return service
+  const known = FOREIGN_SCHEMES.get(name)
+  if (known !== undefined) throw new CliError('SERVICE', `unknown service ${JSON.stringify(name)}`, known)
   const near = nearest(name, [...SERVICES.keys(), ...SCHEME_ALIASES.keys()])
   const hint = near === undefined ? 'see ovfs services' : `did you mean ${near}://?`
   throw new CliError('SERVICE', `unknown service ${JSON.stringify(name)}`, hint)
@@ -176,10 +178,11 @@ function place(
       if (path !== '') options.set(service.place.option, `${service.place.prefix ?? ''}${path}`)
       return
     case 'bucket':
+      setRoot(path)
+      if (takeAzureAccount(service, authority, options)) return
       if (authority.includes('@'))
         throw new CliError('OPTION', `${service.name}:// takes no user`, service.credentials)
       if (authority !== '') options.set(service.place.option, decode(authority, 'the host'))
-      setRoot(path)
       return
     case 'repository': {
       const [repository, ...rest] = path.replace(/^\//, '').split('/')
@@ -207,10 +210,21 @@ function place(
         return
       }
       const query = foreign.length === 0 ? '' : `?${foreign.join('&')}`
-      const scheme = service.name === 'gridfs' ? 'mongodb' : service.name
+      const scheme = protocol ?? (service.name === 'gridfs' ? 'mongodb' : service.name)
       options.set('connection_string', `${scheme}://${authority}${encodeURI(path)}${query}`)
     }
   }
+}
+
+/** Hadoop's form for Azure: `abfss://FILESYSTEM@ACCOUNT.dfs.core.windows.net/PATH`. */
+function takeAzureAccount(service: Service, authority: string, options: Map<string, string>): boolean {
+  const match = /^([^@:]+)@(([^.@:]+)\.[^@]+)$/.exec(authority)
+  if (match === null || service.place.kind !== 'bucket' || !service.name.startsWith('az')) return false
+  const [, container, host, account] = match
+  options.set(service.place.option, decode(container!, 'the host'))
+  options.set('endpoint', `https://${host}`)
+  options.set('account_name', account!)
+  return true
 }
 
 function takeUser(service: Service, userInfo: string, options: Map<string, string>): void {
@@ -232,6 +246,13 @@ function fillIn(service: Service, options: Map<string, string>): void {
       name,
       template.replaceAll(/\{(\w+)\}/g, (_, other: string) => options.get(other)!),
     )
+  }
+  const { anonymous } = service
+  if (anonymous !== undefined && options.get('allow_anonymous') === 'true') {
+    if (!anonymous.unless.some(name => options.has(name))) {
+      for (const [name, value] of Object.entries(anonymous.options))
+        if (!options.has(name)) options.set(name, value)
+    }
   }
   for (const name of service.required ?? []) {
     if (options.has(name)) continue

@@ -156,11 +156,87 @@ describe('a server that refuses', () => {
     expect(line).not.toContain('hunter2')
   })
 
-  it('WebDAV with 401', async () => {
-    const port = await http((_, response) => response.writeHead(401).end())
-    expect(await refusal(open(`webdav://127.0.0.1:${port}/`))).toMatch(
-      /^webdav does not work: .*give username and password/,
+  it.each(['', '<html><body>401 Unauthorized</body></html>', 'Unauthorized'])(
+    'WebDAV with 401 and the page %j',
+    async page => {
+      const port = await http((_, response) => response.writeHead(401).end(page))
+      expect(await refusal(open(`webdav://127.0.0.1:${port}/`))).toMatch(
+        /^webdav does not work: .*give username and password/,
+      )
+    },
+  )
+})
+
+describe('what is not there is named', () => {
+  const answers = (status: number, type: string, body: string) =>
+    http((_, response) => response.writeHead(status, { 'content-type': type }).end(body))
+  const azure = (code: string) =>
+    `<?xml version="1.0"?><Error><Code>${code}</Code><Message>It does not exist.</Message></Error>`
+  const account = ['account_name=a', 'account_key=a2V5']
+
+  it('a bucket of GCS', async () => {
+    const message = 'The specified bucket does not exist.'
+    const errors = [{ message, domain: 'global', reason: 'notFound' }]
+    const port = await answers(
+      404,
+      'application/json',
+      JSON.stringify({ error: { code: 404, message, errors } }),
     )
+    const line = await refusal(open(`gs://b?allow_anonymous=true&endpoint=http://127.0.0.1:${port}`))
+    expect(line).toMatch(
+      /^gcs does not work: .*The specified bucket does not exist\.: create the bucket b first/,
+    )
+    expect(line).not.toMatch(/GcsError|Parts/)
+  })
+
+  it('a container of Azure', async () => {
+    const port = await answers(404, 'application/xml', azure('ContainerNotFound'))
+    const line = await refusal(open(`az://c?endpoint=http://127.0.0.1:${port}`, { assignments: account }))
+    expect(line).toMatch(/ContainerNotFound, It does not exist\.: create the container c first/)
+  })
+
+  it('a container of Swift', async () => {
+    const port = await answers(404, 'text/html', '<html><h1>Not Found</h1></html>')
+    const line = await refusal(
+      open(`swift://c?endpoint=http://127.0.0.1:${port}`, { assignments: ['token=t'] }),
+    )
+    expect(line).toBe(
+      'swift does not work: NotFound, HTTP status 404: create the container c first, or check its name and the endpoint',
+    )
+  })
+})
+
+describe('anonymous access', () => {
+  it('to GCS begins at once, without asking for the metadata of a virtual machine', async () => {
+    const port = await http((_, response) =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"items":[]}'),
+    )
+    await open(`gs://b?allow_anonymous=true&endpoint=http://127.0.0.1:${port}`, { timeoutMs: 3000 })
+  })
+
+  it('that is refused is not what the advice gives', async () => {
+    const port = await http((_, response) =>
+      response
+        .writeHead(401, { 'content-type': 'application/json' })
+        .end('{"error":{"code":401,"message":"no","errors":[]}}'),
+    )
+    const line = await refusal(open(`gs://b?allow_anonymous=true&endpoint=http://127.0.0.1:${port}`))
+    expect(line).toMatch(/anonymous access is refused: give credential_path/)
+    expect(line).not.toContain('allow_anonymous=true')
+  })
+})
+
+describe('an endpoint without a scheme', () => {
+  it.each([
+    ['s3', 's3://b?endpoint=', KEYS],
+    ['gcs', 'gs://b?allow_anonymous=true&endpoint=', []],
+    ['azblob', 'az://c?account_name=a&account_key=a2V5&endpoint=', []],
+    ['webdav', 'webdav://?endpoint=', []],
+  ])('is told: %s', async (name, uri, assignments) => {
+    const port = await http((_, response) => response.writeHead(200).end())
+    const line = await refusal(open(`${uri}127.0.0.1:${port}`, { assignments }))
+    expect(line).toMatch(new RegExp(`^${name} does not work`))
+    expect(line).toContain(`endpoint=http://127.0.0.1:${port} or endpoint=https://127.0.0.1:${port}`)
   })
 })
 

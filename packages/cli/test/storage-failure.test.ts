@@ -9,7 +9,10 @@ const REFUSED =
 
 describe('an OpenDAL error is read', () => {
   it.each([
-    [S3_DENIED, { kind: 'PermissionDenied', message: 'InvalidAccessKeyId, The key does not exist' }],
+    [
+      S3_DENIED,
+      { kind: 'PermissionDenied', message: 'InvalidAccessKeyId, The key does not exist', status: 403 },
+    ],
     [REFUSED, { kind: 'Unexpected', message: 'send http request, source: error sending request' }],
     [
       'ConfigInvalid (permanent) at Builder::build, context: { service: b2 } => bucket is empty',
@@ -21,7 +24,7 @@ describe('an OpenDAL error is read', () => {
     ],
     [
       'NotFound (permanent) at stat, context: { uri: http://h/x, response: Parts { status: 404, version: HTTP/1.1, headers: {} }, service: http, path: x }',
-      { kind: 'NotFound', message: 'HTTP status 404' },
+      { kind: 'NotFound', message: 'HTTP status 404', status: 404 },
     ],
     ['Panic in async function', { kind: 'Unknown', message: 'Panic in async function' }],
     [

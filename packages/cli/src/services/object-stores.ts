@@ -13,6 +13,8 @@ export const OBJECT_STORES: readonly Service[] = [
       'root bucket endpoint region access_key_id secret_access_key session_token role_arn external_id role_session_name allow_anonymous disable_config_load disable_ec2_metadata enable_virtual_host_style enable_versioning enable_write_with_append enable_request_payer disable_stat_with_override disable_write_with_if_match disable_list_objects_v2 default_storage_class checksum_algorithm delete_max_size batch_max_operations server_side_encryption server_side_encryption_aws_kms_key_id server_side_encryption_customer_algorithm server_side_encryption_customer_key server_side_encryption_customer_key_md5',
     ),
     required: ['bucket'],
+    // OpenDAL would ask the virtual machine's metadata service first, and wait for it where there is none.
+    anonymous: { unless: words('access_key_id role_arn'), options: { disable_ec2_metadata: 'true' } },
     fallback: { option: 'region', value: 'us-east-1', refusal: 'region is missing' },
     credentials:
       'give access_key_id and secret_access_key, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or allow_anonymous=true',
@@ -27,6 +29,10 @@ export const OBJECT_STORES: readonly Service[] = [
       'root bucket endpoint credential credential_path service_account scope token allow_anonymous disable_config_load disable_vm_metadata predefined_acl default_storage_class',
     ),
     required: ['bucket'],
+    anonymous: {
+      unless: words('credential credential_path service_account token'),
+      options: { disable_vm_metadata: 'true' },
+    },
     credentials: 'give credential_path, or set GOOGLE_APPLICATION_CREDENTIALS, or allow_anonymous=true',
     probe: { bucket: 'probe' },
   },

@@ -19,16 +19,45 @@ export const SCHEME_ALIASES: ReadonlyMap<string, { readonly service: string; rea
   new Map([
     ['file', { service: 'fs' }],
     ['s3a', { service: 's3' }],
+    ['s3n', { service: 's3' }],
     ['gs', { service: 'gcs' }],
+    ['az', { service: 'azblob' }],
+    ['wasb', { service: 'azblob' }],
+    ['wasbs', { service: 'azblob' }],
     ['abfs', { service: 'azdls' }],
+    ['abfss', { service: 'azdls' }],
     ['webdavs', { service: 'webdav', protocol: 'https' }],
     ['dav', { service: 'webdav', protocol: 'http' }],
     ['davs', { service: 'webdav', protocol: 'https' }],
+    ['dav+http', { service: 'webdav', protocol: 'http' }],
+    ['dav+https', { service: 'webdav', protocol: 'https' }],
+    ['http+dav', { service: 'webdav', protocol: 'http' }],
+    ['https+dav', { service: 'webdav', protocol: 'https' }],
+    ['webdav+http', { service: 'webdav', protocol: 'http' }],
+    ['webdav+https', { service: 'webdav', protocol: 'https' }],
+    ['http+webdav', { service: 'webdav', protocol: 'http' }],
+    ['https+webdav', { service: 'webdav', protocol: 'https' }],
     ['https', { service: 'http', protocol: 'https' }],
     ['rediss', { service: 'redis', protocol: 'rediss' }],
+    ['valkey', { service: 'redis' }],
+    ['valkeys', { service: 'redis', protocol: 'rediss' }],
+    ['memcache', { service: 'memcached' }],
     ['postgres', { service: 'postgresql' }],
+    ['mariadb', { service: 'mysql' }],
+    ['mongodb+srv', { service: 'mongodb', protocol: 'mongodb+srv' }],
+    ['sqlite3', { service: 'sqlite' }],
     ['huggingface', { service: 'hf' }],
   ])
+
+const OVER_S3 = 'it speaks the protocol of S3: write s3://BUCKET?endpoint=http://HOST:PORT'
+const NOT_COMPILED_IN = 'the OpenDAL binding is built without it; see ovfs services'
+
+/** Schemes that people type and no service has: what to do instead. */
+export const FOREIGN_SCHEMES: ReadonlyMap<string, string> = new Map([
+  ...words('minio ceph rgw garage seaweedfs r2 wasabi spaces').map(name => [name, OVER_S3] as const),
+  ...words('ftp ftps sftp ssh scp smb cifs nfs').map(name => [name, NOT_COMPILED_IN] as const),
+  ['hdfs', 'write webhdfs://HOST:PORT/PATH'],
+])
 
 /** Options whose values must not be seen. */
 export const SECRET_OPTIONS: ReadonlySet<string> = new Set(
