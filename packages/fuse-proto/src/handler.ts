@@ -231,7 +231,7 @@ export interface FuseHandler {
     size: number,
     out: ReplyData,
   ): Awaitable<void>
-  /** Returns the count of bytes taken; `writeFlags` are FUSE_WRITE_*. */
+  /** Returns the count of bytes taken; `writeFlags` are FUSE_WRITE_*, `openFlags` those of the open file (O_DIRECT). */
   write?(
     ctx: RequestContext,
     node: NodeId,
@@ -239,6 +239,7 @@ export interface FuseHandler {
     offset: number,
     data: RequestData,
     writeFlags: number,
+    openFlags: number,
   ): Awaitable<number>
   statfs?(ctx: RequestContext, node: NodeId): Awaitable<KstatfsOut>
   /** At every close(2); its error is the result of close. Drops the owner's POSIX locks, if locks were agreed. */

@@ -77,7 +77,15 @@ function write(handler: FuseHandler, request: Request) {
   const offset = request.fileSize(o.offset)
   request.limit = size
   const data = request.data(S.WriteIn.size, size)
-  return handler.write!(request, request.node, fh, offset, data, request.u32(o.writeFlags))
+  return handler.write!(
+    request,
+    request.node,
+    fh,
+    offset,
+    data,
+    request.u32(o.writeFlags),
+    request.u32(o.flags),
+  )
 }
 
 function create(handler: FuseHandler, request: Request) {

@@ -200,9 +200,9 @@ export class OpendalFs implements FuseHandler {
     return this.#tree.stamp(inode, this.#clock.now())
   }
 
-  async setattr(_ctx: RequestContext, node: NodeId, change: SetattrChange): Promise<AttrReply> {
+  async setattr(ctx: RequestContext, node: NodeId, change: SetattrChange): Promise<AttrReply> {
     const inode = this.#table.get(node)
-    await this.#attributes.apply(inode, change)
+    await this.#attributes.apply(inode, change, ctx.gid)
     return this.#tree.stamp(inode, this.#clock.now())
   }
 
@@ -219,7 +219,7 @@ export class OpendalFs implements FuseHandler {
   open(ctx: RequestContext, node: NodeId, flags: number, openFlags = 0): Awaitable<OpenReply> {
     const inode = this.#table.get(node)
     if ((flags & O_TRUNC) !== 0 && inode.privileged && !this.#tree.storage.readOnly)
-      this.#tree.attributes.killPrivileges(inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0)
+      this.#tree.attributes.killPrivileges(inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0, ctx.gid)
     return this.#files.open(inode, flags, ctx.unique)
   }
 
@@ -280,14 +280,15 @@ export class OpendalFs implements FuseHandler {
   }
 
   write(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     _node: NodeId,
     fh: FileHandle,
     offset: number,
     data: RequestData,
     writeFlags = 0,
+    openFlags = 0,
   ): Awaitable<number> {
-    return this.#files.write(fh, offset, data, writeFlags)
+    return this.#files.write(fh, offset, data, writeFlags, openFlags, ctx.gid)
   }
 
   flush(_ctx: RequestContext, node: NodeId, fh: FileHandle): Awaitable<void> {

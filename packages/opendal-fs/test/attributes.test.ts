@@ -1,3 +1,4 @@
+import type { SetattrChange } from '@ovfs/fuse-proto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { OpendalFs } from '../src/index.ts'
 import { ctx, type File, Guest, O_RDWR, O_WRONLY } from './guest.ts'
@@ -198,6 +199,46 @@ describe.each([...SCHEMES, 'sqlite', 'redis'] as const)('on %s', scheme => {
     const { fh } = await fs.open(ctx, node, O_WRONLY | 0o1000, OPEN_KILL_SUIDGID)
     expect((await guest.stat('f')).mode).toBe(0o100755)
     await fs.release(ctx, node, fh)
+    await file.close()
+  })
+
+  it('clears setgid without execution by the group when a caller of another group writes, truncates or allocates', async () => {
+    const outsider = { ...ctx, uid: 1002, gid: 1002 }
+    const member = { ...ctx, uid: 1002, gid: 1001 }
+    const data = { byteLength: 1, copyTo: () => 1 }
+    const file = await guest.create('f')
+    const node = await guest.node('f')
+    const reset = () => guest.setattr('f', { gid: 1001, mode: 0o6767 })
+    const mode = async () => (await guest.stat('f')).mode & 0o7777
+    const changes: ((by: typeof ctx) => unknown)[] = [
+      by => fs.write(by, node, file.fh, 0, data, WRITE_KILL_SUIDGID),
+      by => fs.setattr(by, node, { size: 5, killSuidgid: true } as SetattrChange),
+      by => fs.fallocate(by, node, file.fh, 0, 10, 0),
+    ]
+    for (const change of changes) {
+      await reset()
+      await guest.setattr('f', { mode: 0o6767 })
+      await change(member)
+      expect(await mode()).toBe(0o2767)
+      await guest.setattr('f', { mode: 0o6767 })
+      await change(outsider)
+      expect(await mode()).toBe(0o767)
+    }
+    await file.close()
+  })
+
+  it('lets the guest keep no attributes of a file that is written to directly, and gives each write a time of its own', async () => {
+    const file = await guest.create('f')
+    const node = await guest.node('f')
+    const data = { byteLength: 1, copyTo: () => 1 }
+    const times = new Set<string>()
+    for (let at = 0; at < 50; at++) {
+      await guest.fs.write(ctx, node, file.fh, at, data, 0, 0x4000)
+      const { attr, attrValid, attrValidNsec } = await guest.fs.getattr(ctx, node, undefined)
+      expect([attrValid, attrValidNsec]).toEqual([0, 0])
+      times.add(`${attr.mtime}.${attr.mtimensec}`)
+    }
+    expect(times.size).toBe(50)
     await file.close()
   })
 

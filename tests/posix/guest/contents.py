@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import signal
 
 from suite import *
 
@@ -122,6 +123,48 @@ def _():
             os.pwrite(fd, letter * 4096, 0)
             equal(os.preadv(direct, [back], 0), 4096)
             equal(back[:], letter * 4096)
+
+
+@check("a buffered read finds what an asynchronous direct write has stored")
+def _():
+    make_file("file", b"a" * 65536)
+    with opened("file", os.O_RDONLY) as reader:
+        for letter in b"bcdefgh":
+            # The reader's pages are in the cache before each write.
+            os.pread(reader, 65536, 0)
+            equal(direct_asynchronously("file", bytes([letter]) * 16384, 16384), 16384)
+            equal(set(os.pread(reader, 16384, 16384)), {letter})
+
+
+@check("a buffered read beside direct writes and other readers is as new as the last write that has ended before it began")
+def _():
+    size = 65536
+    block = aligned(size)
+    make_file("file", bytes(size))
+    readers = [reading_all_the_time("file", size) for _ in range(2)]
+    try:
+        with opened("file", os.O_RDWR | os.O_DIRECT) as fd, opened("file") as checker:
+            for number in range(1, 60):
+                block[:] = bytes([number]) * size
+                equal(os.pwritev(fd, [block], 0), size)
+                equal(set(os.pread(checker, size, 0)), {number}, f"what is read after write {number}")
+    finally:
+        for pid in readers:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def reading_all_the_time(path, size):
+    """In a process of its own."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with opened(path) as fd:
+                while True:
+                    os.pread(fd, size, 0)
+        finally:
+            os._exit(1)
+    return pid
 
 
 @check("fcntl switches O_APPEND and O_DIRECT on and off")

@@ -118,6 +118,39 @@ def punching():
         fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 0, 4)
 
 
+def direct():
+    import mmap
+
+    block = mmap.mmap(-1, 4096)
+    with opened("file", os.O_WRONLY | os.O_DIRECT) as fd:
+        os.pwritev(fd, [block], 0)
+
+
+def growing():
+    with opened("file", os.O_WRONLY) as fd:
+        fallocate(fd, 0, 0, 100)
+
+
+def reserving():
+    with opened("file", os.O_WRONLY) as fd:
+        fallocate(fd, KEEP_SIZE, 0, 100)
+
+
+def zeroing():
+    with opened("file", os.O_WRONLY) as fd:
+        fallocate(fd, ZERO_RANGE, 0, 4)
+
+
+def behind_the_end():
+    with opened("file", os.O_WRONLY) as fd:
+        fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 1 << 20, 4096)
+
+
+def copying():
+    with opened("/proc/self/exe") as source, opened("file", os.O_WRONLY) as fd:
+        os.sendfile(fd, source, 0, 100)
+
+
 def mapping():
     import mmap
 
@@ -131,6 +164,13 @@ CHANGES = {
     "truncate to the same size": lambda: os.truncate("file", 8),
     "O_TRUNC": lambda: os.close(os.open("file", os.O_WRONLY | os.O_TRUNC)),
     "fallocate": punching,
+    "a direct write": direct,
+    "an asynchronous direct write": lambda: direct_asynchronously("file", b"1" * 4096, 0),
+    "growing by fallocate": growing,
+    "reserving by fallocate": reserving,
+    "zeroing by fallocate": zeroing,
+    "punching behind the end": behind_the_end,
+    "sendfile": copying,
 }
 
 
@@ -142,12 +182,42 @@ def _(do):
     equal(permissions("file"), 0o777)
 
 
+@each({f"{way} by a user outside the group clears setgid where the group may not execute": do for way, do in CHANGES.items()})
+def _(do):
+    privileged(0o6767)
+    with user(BOB):
+        do()
+    equal(permissions("file"), 0o767)
+
+
+@each({f"{way} through an open file whose mode has been looked at clears setuid and setgid": do for way, do in CHANGES.items()})
+def _(do):
+    privileged(0o6777)
+    with opened("file") as fd:
+        equal(stat.S_IMODE(os.fstat(fd).st_mode), 0o6777)
+        with user(BOB):
+            do()
+            equal(stat.S_IMODE(os.fstat(fd).st_mode), 0o777)
+
+
 @each({f"{way} by another user leaves setgid where the group may not execute": do for way, do in CHANGES.items() if way != "O_TRUNC"})
 def _(do):
     privileged(0o2767)
     with user(BOB, ALICE):
         do()
     equal(permissions("file"), 0o2767)
+
+
+@each({f"{way} by root without CAP_FSETID clears setuid and setgid": do for way, do in CHANGES.items()})
+def _(do):
+    privileged(0o6777)
+
+    def change():
+        drop_capability(4)
+        do()
+
+    in_child(change)
+    equal(permissions("file"), 0o777)
 
 
 @each({f"{way} by root leaves setuid and setgid": do for way, do in CHANGES.items()})

@@ -27,31 +27,31 @@ export class AttributeChanges {
     this.#files = files
   }
 
-  async apply(inode: Inode, change: SetattrChange): Promise<void> {
+  async apply(inode: Inode, change: SetattrChange, group: number): Promise<void> {
     if (this.#tree.storage.readOnly) throw new FsError('EROFS')
     await this.#tree.refresh(inode)
     if (change.size !== undefined) requireRegular(inode)
     if (change.size !== undefined) await this.#publisher.usage.ready()
     let changed = false
     if (this.#attributes.kept) {
-      if (keepsNothing(change)) changed = this.#resize(inode, change)
+      if (keepsNothing(change)) changed = this.#resize(inode, change, group)
       else {
         this.#attributes.requireWritable(inode)
-        changed = this.#resize(inode, change)
+        changed = this.#resize(inode, change, group)
         this.#keep(inode, change)
       }
     } else {
       refuseWhatChanges(inode, change)
-      changed = this.#resize(inode, change)
+      changed = this.#resize(inode, change, group)
       if (change.mtime === 'now') changed = this.#touch(inode) || changed
     }
     // Without a handle no close will follow that would publish it.
     if (changed && change.fh === undefined) await this.#publisher.settle(inode)
   }
 
-  #resize(inode: Inode, { size, killSuidgid }: SetattrChange): boolean {
+  #resize(inode: Inode, { size, killSuidgid }: SetattrChange, group: number): boolean {
     if (size === undefined) return false
-    this.#attributes.killPrivileges(inode, killSuidgid)
+    this.#attributes.killPrivileges(inode, killSuidgid, group)
     if (size === inode.attr.size) {
       // truncate(2) marks the times also if no byte changes.
       this.#attributes.markModified(inode)

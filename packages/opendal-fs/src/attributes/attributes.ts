@@ -142,9 +142,12 @@ export class Attributes {
     return [mode, uid, gid, xattrs].some(value => value !== undefined)
   }
 
-  /** Linux clears setuid, setgid and file capabilities when somebody writes or gives the file away. */
-  killPrivileges(inode: Inode, modeBits: boolean): void {
-    if (clearPrivileges(inode, modeBits)) this.record(inode, true)
+  /**
+   * Linux clears setuid, setgid and file capabilities when a file is written to or gets another owner.
+   * @param group the caller's
+   */
+  killPrivileges(inode: Inode, modeBits: boolean, group?: number): void {
+    if (clearPrivileges(inode, modeBits, group)) this.record(inode, true)
   }
 
   /** A program has written to a file, although no byte of it is another. */

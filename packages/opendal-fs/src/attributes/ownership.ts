@@ -26,14 +26,16 @@ export function giveTo({ attr, parent, directory }: Inode, creator: Creator, per
 }
 
 /**
- * Takes file capabilities, and with `modeBits` setuid and setgid, from a file; says whether there were any. Setgid without
- * the right to execute is a mark for locks and stays.
+ * Takes file capabilities, and with `modeBits` setuid and setgid, from a file; says whether there were any. As in Linux
+ * (setattr_should_drop_sgid), setgid without the right to execute stays if a member of the group makes the change.
+ * @param group the caller's; a supplementary group is not known here
  */
-export function clearPrivileges(inode: Inode, modeBits: boolean): boolean {
+export function clearPrivileges(inode: Inode, modeBits: boolean, group?: number): boolean {
   const { attr } = inode
   if (inode.file === undefined || !inode.privileged) return false
   let cleared = 0
-  if (modeBits) cleared = S_ISUID | ((attr.mode & S_IXGRP) !== 0 ? S_ISGID : 0)
+  const isMember = group === undefined || group === attr.gid
+  if (modeBits) cleared = S_ISUID | ((attr.mode & S_IXGRP) !== 0 || !isMember ? S_ISGID : 0)
   const capability = inode.xattrs?.has(CAPABILITY) === true
   if ((attr.mode & cleared) === 0 && !capability) return false
   attr.mode &= ~cleared

@@ -23,6 +23,13 @@ export function now(): Time {
   return timeOf(Date.now())
 }
 
+/** The present, or a nanosecond more than `last` if that is of the same millisecond: a guest sees a change by the time alone. */
+export function timeAfter(last: Time): Time {
+  const present = now()
+  const more = last.sec === present.sec ? last.nsec + 1 - present.nsec : 0
+  return more > 0 && more < 1e6 ? { sec: present.sec, nsec: last.nsec + 1 } : present
+}
+
 /** Negative, 0 or positive, as `a` is before, at or after `b`; a time that is not known is before all others. */
 export function compareTimes(a: Time, b: Time | undefined): number {
   if (b === undefined) return 1

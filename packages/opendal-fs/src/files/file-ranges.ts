@@ -24,6 +24,7 @@ const COPY_STEP = 1 << 20
 
 interface Caller {
   readonly uid: number
+  readonly gid: number
 }
 
 export class FileRanges {
@@ -42,7 +43,7 @@ export class FileRanges {
   }
 
   /** Allocating promises no room on the service, which cannot: it makes the file long enough. */
-  fallocate({ uid }: Caller, fh: FileHandle, offset: number, length: number, mode: number): Awaitable<void> {
+  fallocate(caller: Caller, fh: FileHandle, offset: number, length: number, mode: number): Awaitable<void> {
     const handle = this.#writable(fh)
     const { inode } = handle
     // fallocate(2): EINVAL for a length of 0; EFBIG beyond the largest file.
@@ -50,9 +51,9 @@ export class FileRanges {
     const end = offset + length
     if (end > this.#tree.storage.largestFile) throw new FsError('EFBIG')
     const counting = this.#publisher.usage.ready()
-    if (counting !== undefined) return counting.then(() => this.fallocate({ uid }, fh, offset, length, mode))
-    // Unlike WRITE, the request does not say whether the caller may keep setuid and setgid: only root may.
-    this.#tree.attributes.killPrivileges(inode, uid !== 0)
+    if (counting !== undefined) return counting.then(() => this.fallocate(caller, fh, offset, length, mode))
+    // Unlike WRITE, the request does not say whether the caller has CAP_FSETID, which keeps setuid and setgid: take it that root has.
+    this.#tree.attributes.killPrivileges(inode, caller.uid !== 0, caller.gid)
     const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0
     const size = keepsSize ? inode.attr.size : Math.max(inode.attr.size, end)
     switch (mode & ~FALLOC_FL_KEEP_SIZE) {

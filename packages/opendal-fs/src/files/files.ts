@@ -27,6 +27,8 @@ const O_ACCMODE = 0o3
 const O_RDONLY = 0
 export const O_EXCL = 0o200
 export const O_TRUNC = 0o1000
+/** Of x86 and of arm64. The other one's bit is O_DIRECTORY there, which no file that is open for writing has. */
+const O_DIRECT = 0x4000 | 0x1_0000
 
 /** An open comes right after the lookup that led to it; attributes younger than this were fetched for this very open. */
 const LOOKUP_TO_OPEN_MS = 50
@@ -166,7 +168,18 @@ export class Files {
     }
   }
 
-  write(fh: FileHandle, offset: number, data: RequestData, writeFlags = 0): Awaitable<number> {
+  /**
+   * @param openFlags of the open file, as in open(2)
+   * @param group the caller's
+   */
+  write(
+    fh: FileHandle,
+    offset: number,
+    data: RequestData,
+    writeFlags = 0,
+    openFlags = 0,
+    group?: number,
+  ): Awaitable<number> {
     const handle = this.#handles.file(fh)
     const { inode, writable } = handle
     if (!writable) throw new FsError('EBADF')
@@ -175,11 +188,13 @@ export class Files {
     const growth = offset + data.byteLength - inode.attr.size
     if (this.#publisher.usage.limited && growth > 0 && !inode.removed) {
       const counting = this.#publisher.usage.ready()
-      if (counting !== undefined) return counting.then(() => this.write(fh, offset, data, writeFlags))
+      if (counting !== undefined)
+        return counting.then(() => this.write(fh, offset, data, writeFlags, openFlags, group))
       this.#publisher.usage.requireBytes(growth)
     }
     if (inode.privileged)
-      this.#tree.attributes.killPrivileges(inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0)
+      this.#tree.attributes.killPrivileges(inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0, group)
+    if ((openFlags & O_DIRECT) !== 0) inode.file!.directWrite = this.#tree.clock.now()
     const dirty = this.#publisher.dirty(inode)
     inode.file!.shown.isShown = true
     const written = dirty.write(offset, data)

@@ -190,6 +190,8 @@ export class FileState {
   seenByGuest: Content | undefined
   /** Which handles may still read it. */
   readonly shown = new ShownVersion()
+  /** When a program last wrote to it with O_DIRECT, in milliseconds since the epoch. */
+  directWrite: number | undefined
   /** Handles that are open for writing. */
   readonly writers = new Set<OpenFile>()
   /** Publishing, renaming and removing, one at a time. */

@@ -18,6 +18,11 @@ import { type SharedLock, SharedTask } from './locks.ts'
 
 /** Absences remembered per directory. */
 const MOST_ABSENT = 4096
+/**
+ * For so long after a direct write the guest may not keep attributes, in milliseconds. Linux leaves pages in its cache that were
+ * read during an asynchronous direct write (only a local file system drops them), and notices by the modification time alone.
+ */
+const DIRECT_WRITE_MS = 10_000
 /** An answer that a change made here has overtaken is asked for again, so often. */
 const ATTEMPTS = 4
 
@@ -131,7 +136,9 @@ export class Tree {
   /** Sets for how long the guest may trust the inode: as long as we do ourselves. */
   stamp(inode: Inode, now: number): Inode {
     const attrLeft = inode.attrUntil - now
-    const attrTtl = attrLeft < this.#settings.attrTtlMs ? Math.max(0, attrLeft) : this.#settings.attrTtlMs
+    let attrTtl = attrLeft < this.#settings.attrTtlMs ? Math.max(0, attrLeft) : this.#settings.attrTtlMs
+    const directWrite = inode.file?.directWrite
+    if (directWrite !== undefined && now - directWrite < DIRECT_WRITE_MS) attrTtl = 0
     inode.attrValid = Math.floor(attrTtl / 1000)
     inode.attrValidNsec = (attrTtl % 1000) * 1_000_000
     const entryLeft = inode.entryUntil - now

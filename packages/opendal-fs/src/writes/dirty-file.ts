@@ -3,7 +3,7 @@
 // of them stays small in proportion to the bytes.
 
 import type { RequestData } from '@ovfs/fuse-proto'
-import { type Time, timeOf } from '../attributes/time.ts'
+import { type Time, timeAfter } from '../attributes/time.ts'
 import type { BlockCache, ByteSink, Content } from '../files/block-cache.ts'
 import { Gathered } from '../files/gathered.ts'
 import { Mutex } from '../names/locks.ts'
@@ -156,7 +156,7 @@ export class DirtyFile {
   #count(from: number): void {
     this.#countRanges()
     this.early?.changed(from)
-    this.#mtime = timeOf(Date.now())
+    this.#mtime = timeAfter(this.#mtime)
     this.changes++
   }
 
@@ -220,7 +220,7 @@ export class DirtyFile {
   /** The file counts as changed now, even if no byte is. */
   touch(): void {
     this.changes++
-    this.mtime = timeOf(Date.now())
+    this.mtime = timeAfter(this.#mtime)
   }
 
   // Ranges
