@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { Operator } from '../src/storage/binding.ts'
-import { isNotFound, isVersionLost, toStorageError } from '../src/storage/storage-error.ts'
+import { isNotFound, isUnsupported, isVersionLost, toStorageError } from '../src/storage/storage-error.ts'
 
 const of = (text: string, scheme = 's3') => toStorageError(new Error(text), scheme, 'read', 'k')
 
@@ -45,6 +45,14 @@ it.each([
   ['Panic in async function', 'ESTALE', false],
 ])('reads %s', (text, code, transient) => {
   expect(of(text)).toMatchObject({ code, transient })
+})
+
+it('takes an error in a successful answer to a copy for a copy that the service does not make', () => {
+  const text =
+    'RateLimited (temporary) at copy, context: { response: Parts { status: 200, version: H } } => S3Error { code: "SlowDown" }'
+  const error = toStorageError(new Error(text), 's3', 'copy', 'k')
+  expect(error).toMatchObject({ code: 'EIO', transient: false })
+  expect(isUnsupported(error)).toBe(true)
 })
 
 it('repeats a copy that newer builds of the binding call persistent', () => {
