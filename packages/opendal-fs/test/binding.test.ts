@@ -112,6 +112,19 @@ describe('the binding of this machine', () => {
     expect(new Operator('memory', {}).layer(layer.build())).toBeInstanceOf(Operator)
   })
 
+  test.each([
+    ['s3', 'disable_write_with_if_match', 'writeWithIfMatch', { bucket: 'b', region: 'r' }],
+    ['webdav', 'disable_copy', 'copy', { endpoint: 'http://127.0.0.1:1' }],
+    ['oss', 'enable_versioning', 'writeWithIfNotExists', { bucket: 'b', endpoint: 'http://127.0.0.1:1' }],
+    ['cos', 'enable_versioning', 'writeWithIfNotExists', { bucket: 'b', endpoint: 'http://127.0.0.1:1' }],
+  ] as const)('obeys the option of %s %s', (scheme, option, capability, options) => {
+    const other = { ...options, [option]: 'true' }
+    expect(new Operator(scheme, options).capability()[capability]).toBe(true)
+    expect(new Operator(scheme, { ...options, [option]: 'false' }).capability()[capability]).toBe(true)
+    expect(new Operator(scheme, other).capability()[capability]).toBe(false)
+    expect(new Operator(scheme, other)).toBeInstanceOf(Operator)
+  })
+
   test('serves no operator of another build, and says whose it wants', () => {
     const operator = new Operator('memory', {})
     operator.layer = () => {

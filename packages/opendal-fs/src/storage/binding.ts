@@ -3,17 +3,26 @@
 
 import { createRequire } from 'node:module'
 import type * as opendal from 'opendal'
+import { operatorWithCapabilityOptions } from './capability-options.ts'
 import { BINDING_VARIABLE, type LoadedBinding, loadBinding } from './load-binding.ts'
 
 export type { Capability, Metadata } from 'opendal'
 
-const loaded: LoadedBinding<typeof opendal> = loadBinding({
+/** What the native library exports. */
+export type Native = typeof opendal
+
+const loaded: LoadedBinding<Native> = loadBinding({
   require: createRequire(import.meta.url),
   arch: process.arch,
   wanted: process.env[BINDING_VARIABLE],
 })
 
-export const { Operator, RetryLayer, TimeoutLayer } = loaded.native
+export const { RetryLayer, TimeoutLayer } = loaded.native
+/** 0.49.2 has no such layer, and needs none. */
+export const Operator =
+  loaded.native.CapabilityOverrideLayer === undefined
+    ? loaded.native.Operator
+    : operatorWithCapabilityOptions(loaded.native)
 export type Operator = opendal.Operator
 
 export interface BindingBuild {
