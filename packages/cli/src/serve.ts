@@ -1,7 +1,7 @@
 // The life of `ovfs serve`: check the storage, listen, serve one front-end after the other, publish, end. What listens and
 // serves stands behind `OpenShare` (share.ts), so that this order can be tested without a virtual machine.
 
-import type { Capability, Operator, ReplayReport } from '@ovfs/opendal-fs'
+import type { Capability, FoundTraits, Operator, ReplayReport } from '@ovfs/opendal-fs'
 import type { FdStore } from '@ovfs/virtio-fs'
 import { Credentials } from './credentials.ts'
 import { CliError, oneLine } from './error.ts'
@@ -39,6 +39,8 @@ export interface ShareEvents {
 
 export interface ShareOptions {
   readonly operator: Operator
+  /** What the server was seen to do. */
+  readonly found: FoundTraits
   /** See Credentials.renew. */
   readonly renewOperator: (mayGuess: boolean) => Operator | undefined
   readonly storage: Storage
@@ -121,7 +123,11 @@ async function run(
   if (settings.files.stagingDir !== undefined)
     requireFolder(settings.files.stagingDir, true, 'give another --staging-dir')
   service.status.checking(storage.display)
-  const { operator, capability, warnings } = await openStorage(storage, settings.readOnly, settings.timeoutMs)
+  const { operator, capability, warnings, found } = await openStorage(
+    storage,
+    settings.readOnly,
+    settings.timeoutMs,
+  )
   for (const warning of warnings) log.warn(warning)
   const readOnly = settings.readOnly || !capability.write
 
@@ -130,6 +136,7 @@ async function run(
   const credentials = new Credentials(settings, host.redactor, log, storage)
   const share = await host.openShare({
     operator,
+    found,
     renewOperator: mayGuess => credentials.renew(mayGuess),
     storage,
     endpoint,

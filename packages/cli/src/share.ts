@@ -88,7 +88,7 @@ export function recoveryFolder(place: string): string {
 }
 
 function openFileSystem(
-  { operator, renewOperator, storage, files, readOnly, timeoutMs, events }: ShareOptions,
+  { operator, found, renewOperator, storage, files, readOnly, timeoutMs, events }: ShareOptions,
   state: StateFolder | undefined,
   onError: (error: Error) => void,
   troubles: TroubleLimit,
@@ -101,6 +101,7 @@ function openFileSystem(
     ...settings,
     renewOperator,
     scheme: storage.service.name,
+    found,
     entryTtlMs,
     negativeTtlMs: entryTtlMs,
     readOnly,

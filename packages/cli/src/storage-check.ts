@@ -3,7 +3,14 @@
 
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bindingBuild, type Capability, capabilityOf, Operator } from '@ovfs/opendal-fs'
+import {
+  bindingBuild,
+  type Capability,
+  capabilityOf,
+  type FoundTraits,
+  findTraits,
+  Operator,
+} from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
 import { findObstacle, serverOf } from './reachability.ts'
@@ -18,7 +25,12 @@ export interface CheckedStorage {
   readonly capability: Capability
   /** What works, but not as a file system should; one line each. */
   readonly warnings: readonly string[]
+  readonly found: FoundTraits
 }
+
+const HIDES_DOTS =
+  'this server lists no names that begin with a dot (nginx does so): rmdir fails, since it would delete such files of other programs ' +
+  'with their directory, and so does moving a directory; names of this share that begin with a dot are stored as ovfs-y-...'
 
 /** A name that cannot be a guest's file: what begins so is kept for ovfs. */
 const PROBE_KEY = '.ovfs-start-check'
@@ -42,7 +54,20 @@ export async function openStorage(
   await check(operator, capability, service, options, timeoutMs)
   const checksTable = service.createTable !== undefined && capability.write && !readOnly
   const warnings = checksTable ? await tableFlaws(operator, service, options, PROBE_KEY) : []
-  return { operator, capability, warnings }
+  const found =
+    capability.write && !readOnly ? await within(timeoutMs, findTraits(operator, service.name)) : {}
+  return { operator, capability, warnings: found.hidesDots ? [...warnings, HIDES_DOTS] : warnings, found }
+}
+
+/** Nothing is found out of a server that becomes silent: the share says so of each request. */
+async function within(timeoutMs: number, finding: Promise<FoundTraits>): Promise<FoundTraits> {
+  const over = new AbortController()
+  const silence = sleep(timeoutMs, {}, { signal: over.signal }).catch(() => ({}))
+  try {
+    return await Promise.race([finding, silence])
+  } finally {
+    over.abort()
+  }
 }
 
 /** Throws a CliError if the service is not there or refuses the options. Nothing is asked of a server yet. */

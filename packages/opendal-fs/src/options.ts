@@ -5,10 +5,13 @@ import { join } from 'node:path'
 import type { KeptFolder, SessionLog } from '@ovfs/fuse-proto'
 import type { StateFolder } from './journal/state-folder.ts'
 import type { RenewOperator } from './storage/connection.ts'
+import type { FoundTraits } from './storage/service-traits.ts'
 
 export interface OpendalFsOptions {
   /** OpenDAL's name of the service that the operator was made for, such as `fs` or `s3`. */
   readonly scheme: string
+  /** What `findTraits` has found out about the server. */
+  readonly found?: FoundTraits
   /** Owner of everything; default 0. */
   readonly uid?: number
   /** Default 0. */
@@ -96,6 +99,7 @@ export type Settings = Required<Omit<OpendalFsOptions, 'state' | 'session' | 're
 export function settingsOf(options: OpendalFsOptions): Settings {
   return {
     scheme: options.scheme,
+    found: options.found ?? {},
     uid: options.uid ?? 0,
     gid: options.gid ?? 0,
     fileMode: (options.fileMode ?? 0o644) & 0o7777,

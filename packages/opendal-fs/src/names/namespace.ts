@@ -284,6 +284,7 @@ export class Namespace {
 
   /** Deletes an empty directory's object. */
   async deleteDirectory(inode: Inode): Promise<void> {
+    this.#tree.storage.requireDeletable(this.#tree.key(inode))
     await this.takeIn(inode)
     const { storage, names, attributes } = this.#tree
     const key = this.#tree.key(inode)

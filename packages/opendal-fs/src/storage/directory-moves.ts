@@ -60,6 +60,8 @@ export class DirectoryMove {
       return false
     } catch (error) {
       if (storage.scheme === 'fs' || !(error instanceof StorageError) || !isUnsupported(error)) throw error
+      // What is not listed would neither be copied nor stay.
+      storage.requireDeletable(from)
       // The service does not move directories, or has moved a part of this one.
       const tree = await TreeMove.list(storage, from, to)
       if ((await storage.stat(to)) === undefined) return tree.run(hadTarget)
@@ -266,6 +268,7 @@ class TreeMove {
   /** Where directories exist by themselves, deleting one may delete what another client has just stored in it. */
   async #deleteIfEmpty(key: string): Promise<void> {
     const storage = this.#storage
+    if (storage.traits.hidesDots) return
     if (storage.traits.realDirectories && (await storage.hasChildren(key, () => false))) return
     await storage.delete(key)
   }

@@ -99,6 +99,32 @@ export function capabilityOf(operator: Operator, scheme: string): Capability {
   })
 }
 
+/** What one server was seen to do, before a share of it is served. */
+export interface FoundTraits {
+  /** It leaves names that begin with a dot out of its listings (nginx with dav-ext). */
+  readonly hidesDots?: boolean
+}
+
+/** Nobody has a file of that name: names that begin so are escaped. */
+const PROBE = '.ovfs-start-check'
+
+/**
+ * Looks what the server does with names that begin with a dot: three requests, on WebDAV alone. What it does not allow to be found
+ * out, a share without the right to write for example, is as usual.
+ * @param operator writes
+ */
+export async function findTraits(operator: Operator, scheme: string): Promise<FoundTraits> {
+  if (scheme !== 'webdav') return {}
+  try {
+    await operator.write(PROBE, Buffer.alloc(0))
+    const listed = await operator.list('/')
+    await operator.delete(PROBE)
+    return { hidesDots: !listed.some(entry => entry.path() === PROBE) }
+  } catch {
+    return {}
+  }
+}
+
 export class ServiceTraits {
   /** OpenDAL's name of the service. */
   readonly scheme: string
@@ -124,10 +150,13 @@ export class ServiceTraits {
   copies = true
   /** An object can be asked for in every spelling of its name; else only a listing tells of those that are not the first. */
   readonly asksForSpellings: boolean
+  /** Listings lack names that begin with a dot, so that a directory which looks empty may hold something. */
+  readonly hidesDots: boolean
   readonly #misplaced: RegExp | undefined
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
-  constructor(scheme: string, binding = bindingBuild.version) {
+  constructor(scheme: string, found: FoundTraits = {}, binding = bindingBuild.version) {
+    this.hidesDots = found.hidesDots ?? false
     const traits: SchemeTraits = SCHEMES[scheme] ?? {}
     const { realDirectories = false, movesDirectories = false, wholeSeconds } = traits
     this.scheme = scheme

@@ -15,7 +15,7 @@ import { DIRECTORY_MARKER, isAddressable, temporarySegment } from './key-names.t
 import { OLD_VERSION } from './load-binding.ts'
 import { PartUpload } from './part-upload.ts'
 import { withCode } from './service-answer.ts'
-import { type ConditionName, capabilityOf, ServiceTraits } from './service-traits.ts'
+import { type ConditionName, capabilityOf, type FoundTraits, ServiceTraits } from './service-traits.ts'
 import {
   deadlineError,
   isAnswer,
@@ -68,6 +68,8 @@ export interface ListedObject {
 export interface StorageOptions {
   /** OpenDAL's name of the service. */
   readonly scheme: string
+  /** What `findTraits` has found out about the server. */
+  readonly found?: FoundTraits
   /**
    * The longest that the service may be silent, in milliseconds. A request that moves few bytes ends within that, second attempts
    * included; a transfer goes on while the service answers other requests.
@@ -149,7 +151,7 @@ export class Storage {
 
   constructor(operator: Operator, options: StorageOptions) {
     this.scheme = options.scheme
-    this.traits = new ServiceTraits(options.scheme)
+    this.traits = new ServiceTraits(options.scheme, options.found)
     this.capability = capabilityOf(operator, options.scheme)
     this.lists = this.capability.list || options.attrs === 'sidecar'
     this.readOnly = options.readOnly || !this.capability.write
@@ -420,8 +422,20 @@ export class Storage {
     await this.#change('create_dir', key, ({ plain }) => plain.createDir(key))
   }
 
+  /**
+   * Fails for a directory that may hold names which the server does not list: its DELETE is recursive (RFC 4918, 9.6.1).
+   * @throws EPERM
+   */
+  requireDeletable(key: string): void {
+    if (!this.traits.hidesDots || !key.endsWith('/')) return
+    const reason =
+      'the server lists no names that begin with a dot, and would delete them with their directory'
+    throw new FsError('EPERM', `delete ${JSON.stringify(key)}: ${reason}`)
+  }
+
   /** Deletes one object or one empty directory; fine if it is not there. */
   async delete(key: string): Promise<void> {
+    this.requireDeletable(key)
     try {
       await this.#change('delete', key, ({ plain }) => plain.delete(key))
     } catch (error) {
