@@ -15,6 +15,7 @@ import { statDirectory } from './directory-index.ts'
 import { FOREVER, type Inode, S_IFLNK, S_IFMT } from './inode.ts'
 import type { InodeTable } from './inode-table.ts'
 import { type SharedLock, SharedTask } from './locks.ts'
+import { statWeb } from './web-directories.ts'
 
 /** Absences remembered per directory. */
 const MOST_ABSENT = 4096
@@ -459,6 +460,7 @@ export class Tree {
   async #statObject(key: string): Promise<ObjectInfo | undefined> {
     const { storage } = this
     if (!this.hasVirtualDirectories) return storage.stat(key)
+    if (storage.traits.assumesDirectories) return statWeb(storage, key)
     // A name may be an object, or only a part of longer keys. Both are asked at once; the object goes first.
     const asDirectory = statDirectory(storage, `${key}/`)
     asDirectory.catch(() => undefined)

@@ -15,6 +15,8 @@ interface SchemeTraits {
   readonly wholeSeconds?: 'down' | 'up'
   /** The binding fetches every value whole and cuts the range out itself. It panics if the value is shorter than the range. */
   readonly cutsRanges?: 'remote' | 'in-process'
+  /** stat finds a directory under every key with a slash at its end, and nothing can be listed. */
+  readonly assumesDirectories?: boolean
   /** stat takes a directory for found if any key matches its name without case and with `_` and `%` as wildcards. */
   readonly guessesDirectories?: boolean
   /** What holds instead of `capability()`, on which the builds of the binding disagree. */
@@ -54,6 +56,7 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   azblob: { largestCopy: GIB / 4, refusesPercent: true },
   // It encodes the name twice. Reads, copies and deletes are right.
   gcs: { misplaced: /[^A-Za-z0-9\-_.!~*'()/]/ },
+  http: { assumesDirectories: true },
   sqlite: { guessesDirectories: true },
   dashmap: { cutsRanges: 'in-process' },
   memory: { cutsRanges: 'in-process' },
@@ -134,6 +137,8 @@ export class ServiceTraits {
   readonly movesDirectories: boolean
   /** How ranges are read safely where the binding cuts them: values whole, or, if the service is in this process, after a look. */
   readonly cutsRanges: 'remote' | 'in-process' | undefined
+  /** stat finds a directory under every key with a slash at its end, and nothing can be listed. */
+  readonly assumesDirectories: boolean
   /** What stat says of a directory is only a guess, by case-insensitive matching with wildcards: SQL's LIKE. */
   readonly guessesDirectories: boolean
   /** `rename` replaces a directory at the target, with everything in it. */
@@ -163,6 +168,7 @@ export class ServiceTraits {
     this.realDirectories = realDirectories
     this.movesDirectories = movesDirectories
     this.cutsRanges = traits.cutsRanges
+    this.assumesDirectories = traits.assumesDirectories ?? false
     this.guessesDirectories = traits.guessesDirectories ?? false
     this.renameReplacesDirectories = traits.renameReplacesDirectories ?? false
     this.contentEtags = traits.contentEtags ?? false

@@ -626,6 +626,8 @@ export class Storage {
     const isOrdinary =
       failure.kind === 'NotFound' ||
       failure.code === 'ENOTDIR' ||
+      // A web server refuses to show the index of a directory.
+      (operation === 'stat' && failure.code === 'EACCES' && this.traits.assumesDirectories) ||
       (operation === 'read' && failure.kind === 'ConditionNotMatch')
     if (!isOrdinary) this.#onError(failure)
     return failure
