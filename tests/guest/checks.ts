@@ -1,5 +1,6 @@
 // What a mounted share must do, as shell scripts for the guest. Each runs in an empty directory of its own on the share,
-// named by its key, with `set -e`. `$longest` is the length of the longest name. The prelude's functions:
+// named by its key, with `set -e`. `$longest` is the length of the longest name, `$large` the MiB of a large file, `$entries` the
+// length of a long directory. The prelude's functions:
 //   md5 FILE     prints the checksum
 //   drop         empties the guest's page and name caches
 //   remount      unmounts and mounts again: whatever is read now comes from the daemon
@@ -22,14 +23,14 @@ refused() {
 
 export const CHECKS: Readonly<Record<string, { title: string; script: string }>> = {
   'large-file': {
-    title: '64 MiB keep their checksum through dropped caches, a remount, and seen from the host',
+    title: 'a large file keeps its checksum through dropped caches, a remount, and seen from the host',
     script: `
-      dd if=/dev/urandom of=file bs=1M count=64
+      dd if=/dev/urandom of=file bs=1M count=$large
       sum=$(md5 file)
       drop
       [ "$(md5 file)" = $sum ]
       remount
-      [ "$(stat -c %s file)" = 67108864 ]
+      [ "$(stat -c %s file)" = $((large * 1048576)) ]
       [ "$(md5 file)" = $sum ]
       host same $check/file $sum
     `,
@@ -39,9 +40,9 @@ export const CHECKS: Readonly<Record<string, { title: string; script: string }>>
     script: `
       : >mine
       refused 'No such file' cat theirs
-      soon() { tries=0; until "$@"; do tries=$((tries + 1)); [ $tries -lt 150 ]; sleep 0.2; done 2>/dev/null; }
+      soon() { tries=0; until "$@"; do tries=$((tries + 1)); [ $tries -lt \${patience:-150} ]; sleep 0.2; done 2>/dev/null; }
       holds() { [ "$(cat theirs)" = "$1" ]; }
-            host put $check/theirs first
+      host put $check/theirs first
       soon holds first
       ls | grep -qx theirs
       host put $check/theirs the second
@@ -74,15 +75,15 @@ export const CHECKS: Readonly<Record<string, { title: string; script: string }>>
     `,
   },
   listing: {
-    title: 'a directory of 2,000 entries lists complete and without doubles, in a second listing too',
+    title: 'a long directory lists complete and without doubles, in a second listing too',
     script: `
-      host fill $check/many 1900
+      host fill $check/many $((entries - 100))
       cd many
       seq 1 100 | sed s/^/guest-/ | xargs touch
       complete() {
         ls -lA | grep '^-' | sed 's/.* //' >/tmp/names
-        [ "$(wc -l </tmp/names)" = 2000 ]
-        [ "$(sort -u /tmp/names | wc -l)" = 2000 ]
+        [ "$(wc -l </tmp/names)" = $entries ]
+        [ "$(sort -u /tmp/names | wc -l)" = $entries ]
       }
       complete
       complete

@@ -21,7 +21,7 @@ export function hostCalls(host: Operator): (call: string) => Promise<void> {
     fill: async (path, count) => {
       await host.createDir(`${path}/`)
       const names = Array.from({ length: Number(count) }, (_, index) => `${path}/host-${index}`)
-      while (names.length > 0) await Promise.all(names.splice(0, 64).map(name => host.write(name, name)))
+      while (names.length > 0) await Promise.all(names.splice(0, 16).map(name => host.write(name, name)))
     },
   }
   return async call => {

@@ -25,7 +25,7 @@ export function shareSuite(
         guest = await Guest.start({
           machine,
           shares: [{ socketPath: served.socketPath, tag: 'ovfs' }],
-          script: `longest=${longestName}\n${SCRIPT}`,
+          script: `longest=${longestName} large=64 entries=2000\n${SCRIPT}`,
           onCall: hostCalls(served.host),
           timeoutMs: 150_000,
         })

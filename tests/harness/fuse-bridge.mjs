@@ -1,9 +1,11 @@
 // Serves a virtio-fs share as a FUSE mount of this machine, without a guest. The kernel's FUSE messages pass between /dev/fuse
-// and the share's queues byte for byte, INIT included. Arguments: the daemon's socket and the mount point. Prints `mounted`, and
-// ends when the share is unmounted, when the daemon goes away, or when standard input ends; the last unmounts the share.
+// and the share's queues byte for byte, INIT included. Arguments: the daemon's socket and the mount point. For each line of standard
+// input it mounts the share, prints `mounted`, and prints `unmounted` when somebody has unmounted it. It ends when the daemon goes
+// away, or when standard input ends; then it unmounts the share.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { close, openSync, read, writeSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { VirtioFsDriver } from '@ovfs/virtio-fs/driver'
 
@@ -33,22 +35,26 @@ const EIO = 5
 const ENOSYS = 38
 
 const readMessage = promisify(read)
-const driver = await VirtioFsDriver.connect(socketPath, { slots: 16 })
-const fuse = openSync('/dev/fuse', 'r+')
-await mount()
-process.stdin.resume().once('close', () => {
-  spawnSync('umount', ['-l', path])
+const lines = createInterface(process.stdin)
+lines.once('close', () => {
+  spawnSync('umount', ['-l', path], { stdio: 'ignore' })
   die()
 })
-process.stdout.write('mounted\n')
-await Promise.all(Array.from({ length: READERS }, serve))
-// On unmount the kernel sends DESTROY for a virtiofs mount, but not for this kind of mount.
-await driver.submit([message(DESTROY)], SHORT_REPLY).catch(() => undefined)
-await driver.close()
-await promisify(close)(fuse)
-process.exit(0)
+for await (const _line of lines) {
+  const driver = await VirtioFsDriver.connect(socketPath, { slots: 16 })
+  const fuse = openSync('/dev/fuse', 'r+')
+  await mount(fuse)
+  process.stdout.write('mounted\n')
+  await Promise.all(Array.from({ length: READERS }, () => serve(fuse, driver)))
+  // On unmount the kernel sends DESTROY for a virtiofs mount, but not for this kind of mount.
+  await driver.submit([message(DESTROY)], SHORT_REPLY).catch(() => undefined)
+  await driver.close()
+  await promisify(close)(fuse)
+  process.stdout.write('unmounted\n')
+}
 
-async function mount() {
+/** @param {number} fuse */
+async function mount(fuse) {
   const options = `fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions`
   const child = spawn('mount', ['-i', '-t', 'fuse', '-o', options, 'ovfs', path], {
     stdio: ['ignore', 'ignore', 'inherit', fuse],
@@ -57,8 +63,12 @@ async function mount() {
   if (status !== 0) throw new Error(`mount ended with status ${status}`)
 }
 
-/** Reads messages and passes each on without waiting for its reply, until the share is unmounted. */
-async function serve() {
+/**
+ * Reads messages and passes each on without waiting for its reply, until the share is unmounted.
+ * @param {number} fuse
+ * @param {VirtioFsDriver} driver
+ */
+async function serve(fuse, driver) {
   for (;;) {
     const buffer = Buffer.allocUnsafe(MESSAGE)
     let length
@@ -70,24 +80,28 @@ async function serve() {
       if (error.code === 'ENOENT' || error.code === 'EINTR' || error.code === 'EAGAIN') continue
       throw error
     }
-    void pass(buffer.subarray(0, length))
+    void pass(fuse, driver, buffer.subarray(0, length))
   }
 }
 
-/** @param {Buffer} request */
-async function pass(request) {
+/**
+ * @param {number} fuse
+ * @param {VirtioFsDriver} driver
+ * @param {Buffer} request
+ */
+async function pass(fuse, driver, request) {
   const opcode = request.readUInt32LE(4)
   const unique = request.readBigUInt64LE(8)
   // Linux' virtiofs driver never interrupts a request. After this answer the kernel does not try again here either.
-  if (opcode === INTERRUPT) return answer(failure(unique, ENOSYS))
+  if (opcode === INTERRUPT) return answer(fuse, failure(unique, ENOSYS))
   try {
     const capacity = capacityOf(opcode, request)
     const reply = await driver.submit([request.subarray(0, IN_HEADER), request.subarray(IN_HEADER)], capacity)
-    if (capacity > 0) answer(reply)
+    if (capacity > 0) answer(fuse, reply)
   } catch (error) {
     if (driver.session.endedBy === undefined) {
       console.error(error)
-      return answer(failure(unique, EIO))
+      return answer(fuse, failure(unique, EIO))
     }
     // The mount stays until the test unmounts it: with /dev/fuse closed, each call on it is ENOTCONN.
     console.error('the daemon went away')
@@ -96,7 +110,7 @@ async function pass(request) {
 }
 
 /** @param {Uint8Array} reply */
-function answer(reply) {
+function answer(fuse, reply) {
   try {
     writeSync(fuse, reply)
   } catch (error) {

@@ -6,10 +6,11 @@ import { accessSync, constants } from 'node:fs'
 import { mkdtemp, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { missingForOvfs } from './daemon.ts'
 import { repository } from './initramfs.ts'
-import { ended, printed } from './process.ts'
+import { ended } from './process.ts'
 
 const BRIDGE = join(repository, 'tests', 'harness', 'fuse-bridge.mjs')
 
@@ -32,13 +33,19 @@ process.on('exit', () => {
 export interface NativeMount {
   /** The folder that the share is mounted at. */
   readonly path: string
+  /** Unmounts and mounts again: what is read then comes from the daemon. */
+  remount(): Promise<void>
   /** Unmounts as a guest does. If the daemon is dead, this detaches the mount, whose calls fail with ENOTCONN. */
   unmount(): Promise<void>
 }
 
-/** Mounts the share that a daemon serves at `socketPath`. A daemon that was restarted needs another mount. */
-export async function mountShare(socketPath: string): Promise<NativeMount> {
-  const path = await mkdtemp(join(tmpdir(), 'ovfs-mount-'))
+/**
+ * Mounts the share that a daemon serves at `socketPath`, in a new folder unless one is given, which then stays after unmount. A
+ * daemon that was restarted needs another mount.
+ */
+export async function mountShare(socketPath: string, folder?: string): Promise<NativeMount> {
+  const path = folder ?? (await mkdtemp(join(tmpdir(), 'ovfs-mount-')))
+  const removeFolder = () => (folder === undefined ? rmdir(path) : undefined)
   // Not killed when this process exits, as other children are: it sees its standard input end and unmounts.
   const bridge = spawn(process.execPath, [BRIDGE, socketPath, path], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -49,21 +56,37 @@ export async function mountShare(socketPath: string): Promise<NativeMount> {
     said += text
   })
   const end = ended(bridge)
+  bridge.stdin.on('error', () => undefined)
+  const lines = createInterface(bridge.stdout)[Symbol.asyncIterator]()
+  const says = async (word: string) => (await lines.next()).value === word
+  const mount = async () => {
+    bridge.stdin.write('mount\n')
+    if (await says('mounted')) return
+    await end
+    throw new Error(`could not mount ${socketPath}: ${said}`)
+  }
   try {
-    await printed(bridge, bridge.stdout, /^mounted$/m)
+    await mount()
   } catch (error) {
-    await rmdir(path)
-    throw new Error(`could not mount ${socketPath}: ${said}`, { cause: error })
+    await removeFolder()
+    throw error
   }
   mounted.add(path)
   return {
     path,
+    remount: async () => {
+      await unmount(path, bridge)
+      await says('unmounted')
+      await mount()
+    },
     unmount: async () => {
       mounted.delete(path)
       await unmount(path, bridge)
+      // The daemon has seen DESTROY, unless it is dead, and the bridge with it.
+      await Promise.race([says('unmounted'), sleep(5000, undefined, { ref: false })])
       bridge.stdin.end()
       await end
-      await rmdir(path)
+      await removeFolder()
     },
   }
 }

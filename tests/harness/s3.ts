@@ -1,16 +1,11 @@
-// An S3 server for tests: s3rver with what it lacks of S3 (s3-server.mjs), in a process of its own, over a temporary folder. It
-// checks signatures; its one account is S3RVER with the secret S3RVER. It keeps each object in files named after it, and a name
-// that is too long for that ends it: see LONGEST_NAME.
+// The S3 server of the tests that need one and not a certain one: versitygw, unless OVFS_TEST_S3 names another. Each is a process of
+// its own over temporary storage.
 
-import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { repository } from './initramfs.ts'
-import { ended, ownProcess, printed } from './process.ts'
+import { startMoto } from './moto.ts'
+import { startS3rver } from './s3rver.ts'
+import { missingForVersitygw, startVersitygw } from './versitygw.ts'
 
-/** The longest name between two slashes that it survives: 255 less the suffix `._S3rver_metadata.json`. */
-export const LONGEST_NAME = 233
+export { LONGEST_NAME } from './s3rver.ts'
 
 export interface S3Server {
   /** What OpenDAL's S3 service needs, under OpenDAL's names. */
@@ -24,26 +19,13 @@ export interface S3Server {
   stop(): Promise<void>
 }
 
-export async function startS3(bucket = 'ovfs'): Promise<S3Server> {
-  const dir = await mkdtemp(join(tmpdir(), 'ovfs-s3-'))
-  const program = join(repository, 'tests', 'harness', 's3-server.mjs')
-  // Its continuation tokens are made with DES, which OpenSSL 3 has among the legacy ciphers only.
-  const args = ['--openssl-legacy-provider', program, dir, bucket]
-  const child = ownProcess(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] }))
-  const end = ended(child)
-  const [, endpoint] = await printed(child, child.stdout, /listening on (127\.0\.0\.1:\d+)/)
-  return {
-    options: {
-      bucket,
-      endpoint: `http://${endpoint}`,
-      region: 'us-east-1',
-      access_key_id: 'S3RVER',
-      secret_access_key: 'S3RVER',
-    },
-    stop: async () => {
-      child.kill('SIGKILL')
-      await end
-      await rm(dir, { recursive: true, force: true })
-    },
-  }
+const SERVERS = { versitygw: startVersitygw, moto: startMoto, s3rver: startS3rver } as const
+
+/** Starts the chosen server; s3rver, which npm installs with the workspace, on a machine that has not got versitygw. */
+export function startS3(bucket = 'ovfs'): Promise<S3Server> {
+  const usual = missingForVersitygw() === undefined ? 'versitygw' : 's3rver'
+  const name = process.env.OVFS_TEST_S3 ?? usual
+  const start = SERVERS[name as keyof typeof SERVERS]
+  if (start === undefined) throw new RangeError(`OVFS_TEST_S3 is one of ${Object.keys(SERVERS)}, not ${name}`)
+  return start(bucket)
 }
