@@ -13,12 +13,20 @@ export type Fault =
   | { readonly kind: 'silence' }
   /** An answer of the proxy's own. */
   | { readonly kind: 'status'; readonly status: number; readonly code: string }
+  /** The request is not done; the answer is 200 with an error in its body, as CopyObject of S3 may answer. */
+  | { readonly kind: 'error in 200'; readonly code: string }
+  /** The request is done, and answered when `until` settles. */
+  | { readonly kind: 'late answer'; readonly until: () => Promise<unknown> }
   /** Half of the body, then the connection ends. */
   | { readonly kind: 'half body' }
   /** Half of the body, said to be all. */
   | { readonly kind: 'short body' }
 
-export type FaultRule = (method: string, path: string) => Fault | undefined
+export type FaultRule = (
+  method: string,
+  path: string,
+  headers: IncomingMessage['headers'],
+) => Fault | undefined
 
 const healthy: FaultRule = () => undefined
 
@@ -68,14 +76,15 @@ export class FaultProxy {
   }
 
   #serve(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    const fault = this.rule(incoming.method ?? '', incoming.url ?? '')
+    const fault = this.rule(incoming.method ?? '', incoming.url ?? '', incoming.headers)
     if (fault?.kind === 'reset') {
       incoming.socket.resetAndDestroy()
       return
     }
-    if (fault?.kind === 'silence' || fault?.kind === 'status') {
+    if (fault?.kind === 'silence' || fault?.kind === 'status' || fault?.kind === 'error in 200') {
       incoming.resume()
-      if (fault.kind === 'status') answer(incoming, outgoing, fault.status, fault.code)
+      if (fault.kind !== 'silence')
+        answer(incoming, outgoing, fault.kind === 'status' ? fault.status : 200, fault.code)
       return
     }
     const { hostname, port } = this.#target
@@ -102,7 +111,8 @@ function deliver(response: IncomingMessage, outgoing: ServerResponse, fault: Fau
   const chunks: Buffer[] = []
   response.on('data', (chunk: Buffer) => chunks.push(chunk))
   response.on('error', () => outgoing.destroy())
-  response.on('end', () => {
+  response.on('end', async () => {
+    if (fault?.kind === 'late answer') await fault.until()
     const body = Buffer.concat(chunks)
     const half = body.subarray(0, Math.floor(body.byteLength / 2))
     switch (fault?.kind) {

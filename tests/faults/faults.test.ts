@@ -2,6 +2,7 @@
 // right one, and everything works again when the fault is over.
 
 import { mkdtempSync, rmSync } from 'node:fs'
+import type { IncomingHttpHeaders } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Errno, errnoName, FsError, type FuseClient, ROOT_NODE } from '@ovfs/fuse-proto'
@@ -186,9 +187,9 @@ describe('a large file whose parts go up while it is written meets', () => {
 
   async function write(rule: FaultRule): Promise<{ node: number; fh: number; requests: string[] }> {
     const requests: string[] = []
-    proxy.rule = (method, path) => {
+    proxy.rule = (method, path, headers) => {
       requests.push(`${method} ${path}`)
-      return rule(method, path)
+      return rule(method, path, headers)
     }
     const { entry, open } = await client.create(ROOT_NODE, 'file', 0o644, O_RDWR)
     for (let at = 0; at < content.length; at += MIB)
@@ -249,6 +250,91 @@ describe('a large file whose parts go up while it is written meets', () => {
     await client.release(node, fh)
   })
 })
+
+describe('a rename meets', () => {
+  const isCopy = (headers: IncomingHttpHeaders): boolean => headers['x-amz-copy-source'] !== undefined
+  const onCopy = (fault: Fault): FaultRule => {
+    return (_method, _path, headers) => (isCopy(headers) ? fault : undefined)
+  }
+  const rename = (from: string, to: string) => client.rename(ROOT_NODE, from, ROOT_NODE, to)
+  const stored = async (): Promise<string[]> => {
+    const names = (await outside.list('')).map(entry => entry.path()).filter(path => /^(a|b)$/.test(path))
+    for (const name of names) expect((await outside.read(name)).equals(CONTENT)).toBe(true)
+    return names.sort()
+  }
+
+  test.each<[string, Fault, string, string[]]>([
+    [
+      'a copy that is answered 200 with an error',
+      { kind: 'error in 200', code: 'InternalError' },
+      'success',
+      ['b'],
+    ],
+    ['a copy that the service does not have', status(501, 'NotImplemented'), 'success', ['b']],
+    ['a copy that is refused with 400', status(400, 'InvalidRequest'), 'success', ['b']],
+    ['a copy whose connection is reset', { kind: 'reset' }, 'EIO', ['a']],
+    ['a copy that is answered 403', status(403, 'AccessDenied'), 'EACCES', ['a']],
+    ['a copy that is answered 503', status(503, 'SlowDown'), 'EIO', ['a']],
+    ['a copy whose answer is lost every time', { kind: 'lost answer' }, 'EIO', ['a', 'b']],
+  ])('%s: no byte is lost, and the errno is right', async (_, fault, errno, names) => {
+    await outside.write('a', CONTENT)
+    proxy.rule = onCopy(fault)
+    expect(await errnoOf(rename('a', 'b'))).toBe(errno)
+    expect(await stored()).toEqual(names)
+    proxy.heal()
+    if (errno !== 'success') await rename('a', 'b')
+    expect(await stored()).toEqual(['b'])
+    expect((await read('b')).equals(CONTENT)).toBe(true)
+  })
+
+  test('a late answer, and a newer object at the source meanwhile: that stays, and a line says so', async () => {
+    await outside.write('a', CONTENT)
+    proxy.rule = onCopy({ kind: 'late answer', until: () => outside.write('a', 'newer') })
+    await rename('a', 'b')
+    proxy.heal()
+    expect((await read('a')).toString()).toBe('newer')
+    expect((await read('b')).equals(CONTENT)).toBe(true)
+    expect(daemon.trouble.map(String).join()).toMatch(/"a" was replaced by another client/)
+  })
+
+  test('faults of every kind at random: every file is at its old or at its new name, with its bytes', async () => {
+    const files = ['d/1', 'd/2', 'd/3']
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.option(RENAME_FAULTS, { freq: 3 }), { minLength: 60, maxLength: 60 }),
+        async faults => {
+          for (const file of files) await outside.write(file, file)
+          const left = [...faults]
+          proxy.rule = () => left.pop() ?? undefined
+          await rename('d', 'e').catch(() => undefined)
+          proxy.heal()
+          for (const file of files) {
+            const places = [file, file.replace('d/', 'e/')]
+            const texts = await Promise.all(
+              places.map(async key => ((await outside.exists(key)) ? String(await outside.read(key)) : '')),
+            )
+            expect(texts.some(text => text === file)).toBe(true)
+            expect(texts.every(text => text === file || text === '')).toBe(true)
+          }
+          for (const directory of ['d', 'e']) {
+            for (const name of ['1', '2', '3', '']) await outside.delete(`${directory}/${name}`)
+          }
+        },
+      ),
+      { numRuns: 10 },
+    )
+  }, 120_000)
+})
+
+const RENAME_FAULTS = fc.constantFrom<Fault>(
+  { kind: 'reset' },
+  { kind: 'lost answer' },
+  { kind: 'error in 200', code: 'SlowDown' },
+  status(403, 'AccessDenied'),
+  status(500, 'InternalError'),
+  status(501, 'NotImplemented'),
+  status(503, 'SlowDown'),
+)
 
 const spoilt = fc.option(
   fc.oneof(

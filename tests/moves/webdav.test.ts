@@ -160,6 +160,25 @@ describe.skipIf(missingForWebdav())('on Apache, when MOVE', () => {
     },
   )
 
+  test.each([405, 501])('is answered %d: a file moves by a copy', async status => {
+    await guest.put('a', 'A')
+    await guest.put('b', 'another')
+    fault = method => (method === 'MOVE' ? { kind: 'status', status, code: 'No' } : undefined)
+    await guest.rename('a', 'b')
+    expect(await guest.text('b')).toBe('A')
+    expect(await guest.names('/')).toEqual(['b'])
+    expect(String(await outside.read('b'))).toBe('A')
+  })
+
+  test('and COPY are refused: a file moves through the host', async () => {
+    await guest.put('a', 'A')
+    fault = method =>
+      method === 'MOVE' || method === 'COPY' ? { kind: 'status', status: 405, code: 'No' } : undefined
+    await guest.rename('a', 'b')
+    expect(await guest.names('/')).toEqual(['b'])
+    expect(String(await outside.read('b'))).toBe('A')
+  })
+
   test('is refused for want of rights: EACCES, and everything stays', async () => {
     await fill()
     fault = method => (method === 'MOVE' ? { kind: 'status', status: 403, code: 'No' } : undefined)

@@ -6,7 +6,7 @@ import { FsError } from '@ovfs/fuse-proto'
 import { uploadParts } from './part-upload.ts'
 import type { ObjectInfo, Storage } from './storage.ts'
 import { hasNoOperation, isUnsupported, isVersionLost, StorageError } from './storage-error.ts'
-import { isVersionBlind, mayBeVersion } from './version.ts'
+import { compareVersions, mayBeVersion } from './version.ts'
 
 const COMPARED_AT_ONCE = 1 << 20
 /** From this size on, a look at the target before the copy takes little of the time of the copy, in bytes. */
@@ -140,7 +140,7 @@ export async function deleteCopied(
   if (left === undefined) return true
   const isCopied =
     hasSameContent(storage, left, copy) ||
-    (!isVersionBlind(left) && mayBeVersion(source, left)) ||
+    compareVersions(source, left) === 'same' ||
     (await isSameObject(storage, from, left, to, copy))
   if (isCopied) await storage.delete(from)
   else storage.report(new NewerSource(from, to))

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError } from '@ovfs/fuse-proto'
 import { type Copying, copyObject, deleteCopied, notCopiedError, reported } from './object-copies.ts'
 import type { ObjectInfo, Storage } from './storage.ts'
-import { isUncertain, StorageError } from './storage-error.ts'
+import { isUncertain, isUnsupported, StorageError } from './storage-error.ts'
 
 const RENAME_ATTEMPTS = 4
 const RENAME_DELAY_MS = 100
@@ -23,12 +23,15 @@ export interface Moved {
  */
 export async function moveObject(storage: Storage, move: Copying): Promise<Moved> {
   const { from, to } = move
-  if (!storage.capability.rename) {
-    const { info, left } = await copyObject(storage, move)
-    return { info, sourceStays: !(await deleteCopied(storage, move, info, left)) }
-  }
+  if (!storage.capability.rename) return moveByCopy(storage, move)
   if (storage.traits.renameReplacesDirectories) await requireNoDirectory(storage, to)
-  await renameObject(storage, from, to)
+  try {
+    await renameObject(storage, from, to)
+  } catch (error) {
+    const isRefused = error instanceof StorageError && isUnsupported(error)
+    if (!isRefused || storage.scheme === 'fs' || (await storage.stat(from)) === undefined) throw error
+    return moveByCopy(storage, move)
+  }
   try {
     const info = await storage.stat(to)
     if (info === undefined && (await storage.stat(from)) !== undefined)
@@ -39,6 +42,11 @@ export async function moveObject(storage: Storage, move: Copying): Promise<Moved
     if (error instanceof StorageError) return { info: undefined, sourceStays: false }
     throw error
   }
+}
+
+async function moveByCopy(storage: Storage, move: Copying): Promise<Moved> {
+  const { info, left } = await copyObject(storage, move)
+  return { info, sourceStays: !(await deleteCopied(storage, move, info, left)) }
 }
 
 /**
