@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { OpendalFs } from '@ovfs/opendal-fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Faults, faulty } from '../../packages/opendal-fs/test/faulty-operator.ts'
-import { type File, Guest, O_RDWR, O_WRONLY } from '../../packages/opendal-fs/test/guest.ts'
+import { File, Guest, O_RDWR, O_WRONLY } from '../../packages/opendal-fs/test/guest.ts'
+import { SessionRig } from '../../packages/opendal-fs/test/session-rig.ts'
 import { type EmptyStorage, missingForService, type Service, startService } from '../harness/services.ts'
 
 const SIZE = 3 << 20
@@ -170,6 +171,116 @@ describe.each(['fs', 's3', 'webdav'] as const)('on %s', scheme => {
       const reads = faults.calls.slice(before).filter(call => call === 'read large')
       expect(looks.length).toBeLessThanOrEqual(reads.length)
       await large.close()
+    })
+
+    describe.each(['kill', 'move to another host'] as const)('over a %s', how => {
+      let rig: SessionRig
+      let next: OpendalFs | undefined
+
+      beforeEach(async () => {
+        await fs.close()
+        next = undefined
+        rig = new SessionRig(scheme, storage.operator, { recoveryDir })
+        guest = await rig.start()
+      })
+      afterEach(async () => {
+        await next?.close().catch(() => undefined)
+        await rig.close().catch(() => undefined)
+        rig.remove()
+      })
+
+      /** Ends the file system, lets others change the storage, and goes on with the next one. */
+      const goOn = async (meanwhile: () => Promise<unknown> = async () => undefined) => {
+        if (how === 'kill') {
+          await rig.kill()
+          await meanwhile()
+          guest = await rig.start()
+        } else {
+          const state = await rig.fs.save()
+          await meanwhile()
+          next = new OpendalFs(storage.operator, { scheme, recoveryDir, onError: () => undefined })
+          await next.restore(state)
+          guest = new Guest(next, undefined, false)
+        }
+      }
+      const again = ({ node, fh }: File) => new File(guest.fs, node, fh, 0)
+
+      test('an open file stays readable to its end', async () => {
+        await theirs('f', 'a')
+        const file = await guest.open('f')
+        expect(await letterAt(file, 0)).toBe('a')
+        await goOn()
+        expect(await readOn(again(file), 0)).toEqual(['a'])
+        await again(file).close()
+      })
+
+      test('an open file that was replaced meanwhile is stale', async () => {
+        await theirs('f', 'a')
+        const file = await guest.open('f')
+        const unread = await guest.open('f')
+        expect(await letterAt(file, 0)).toBe('a')
+        await goOn(() => theirs('f', 'b'))
+        expect(await letterAt(again(file), STEP)).toBe('ESTALE')
+        // The guest has pages of the old version, which all handles share.
+        expect(await letterAt(again(unread), STEP)).toBe('ESTALE')
+        const fresh = await guest.open('f')
+        expect(await readOn(fresh, 0)).toEqual(['b'])
+        await fresh.close()
+      })
+
+      test('an open file of which the guest has nothing shows the version that replaced it meanwhile', async () => {
+        await theirs('f', 'a')
+        const file = await guest.open('f')
+        await goOn(() => theirs('f', 'b'))
+        expect(await readOn(again(file), 0)).toEqual(['b'])
+        await again(file).close()
+      })
+
+      test('a stale handle stays stale, and one that was opened after it goes on', async () => {
+        await theirs('f', 'a')
+        const file = await guest.open('f')
+        expect(await letterAt(file, 0)).toBe('a')
+        await theirs('f', 'b')
+        expect((await readOn(file, 1 << 20)).at(-1)).toBe('ESTALE')
+        const fresh = await guest.open('f')
+        expect(await letterAt(fresh, 0)).toBe('b')
+        await goOn()
+        expect(await letterAt(again(file), 0)).toBe('ESTALE')
+        expect(await readOn(again(fresh), 0)).toEqual(['b'])
+      })
+
+      test('a file that this guest replaced or moved stays readable', async () => {
+        await guest.mkdir('d')
+        for (const name of ['written', 'moved', 'd/f']) await theirs(name, 'a')
+        const files: File[] = []
+        for (const name of ['written', 'moved', 'd/f']) files.push(await guest.open(name))
+        for (const file of files) expect(await letterAt(file, 0)).toBe('a')
+        await guest.put('written', Buffer.alloc(SIZE, 'b'))
+        await guest.rename('moved', 'moved again')
+        await guest.rename('d', 'e')
+        await goOn()
+        const [written, moved, below] = files.map(again)
+        expect(await readOn(written!, 0)).toEqual(['b'])
+        expect(await readOn(moved!, 0)).toEqual(['a'])
+        expect(await readOn(below!, 0)).toEqual(['a'])
+      })
+
+      test('a reader of unpublished bytes that lost against another client is stale', async () => {
+        await theirs('f', 'a')
+        const reader = await guest.open('f')
+        const writer = await guest.open('f', O_RDWR)
+        await writer.write(0, Buffer.alloc(STEP, 'b'))
+        expect(await letterAt(reader, 0)).toBe('b')
+        if (how === 'kill') {
+          await goOn(() => theirs('f', 'c'))
+          await expect(again(writer).fsync()).rejects.toMatchObject({ code: 'ESTALE' })
+        } else {
+          await theirs('f', 'c')
+          await expect(writer.fsync()).rejects.toMatchObject({ code: 'ESTALE' })
+          await goOn()
+        }
+        expect(await letterAt(again(reader), 2 << 20)).toBe('ESTALE')
+      })
     })
   })
 })

@@ -94,7 +94,7 @@ export class Files {
     const version = file.dirty === undefined ? this.#tree.content(inode) : file.seenByGuest
     const keepsPages = file.seenByGuest === version
     file.seenByGuest = version
-    if (keepsPages) file.shown.isShown = true
+    if (keepsPages) this.#tree.shows(inode)
     return { fh, openFlags: keepsPages ? FOPEN_KEEP_CACHE : 0 }
   }
 
@@ -102,11 +102,11 @@ export class Files {
     const handle = this.#handles.file(fh)
     requireCurrent(handle)
     const { inode } = handle
-    const { dirty, shown } = inode.file!
+    const { dirty } = inode.file!
     if (dirty !== undefined) {
       const end = Math.min(offset + size, dirty.size)
       if (offset >= end) return undefined
-      shown.isShown = true
+      this.#tree.shows(inode)
       const waiting = dirty.read(offset, end, out)
       return waiting === undefined ? undefined : this.#settle(waiting, handle, offset, size, out)
     }
@@ -114,7 +114,7 @@ export class Files {
     const end = Math.min(offset + size, content.size)
     if (offset >= end) return undefined
     if (this.#tree.cache.readNow(content, offset, end, out)) {
-      shown.isShown = true
+      this.#tree.shows(inode)
       handle.readAhead.observe(content, offset, end, false)
       return undefined
     }
@@ -131,7 +131,7 @@ export class Files {
     if (dirty !== undefined) {
       const end = Math.min(offset + size, dirty.size)
       if (offset < end) await dirty.read(offset, end, out)
-      shown.isShown = true
+      this.#tree.shows(inode)
       return
     }
     const content = this.#tree.content(inode)
@@ -142,7 +142,7 @@ export class Files {
     await reading
     // The bytes are of a version that was replaced while they were fetched, and a later read would give another one's.
     if (shown.number !== number) throw staleError()
-    shown.isShown = true
+    this.#tree.shows(inode)
   }
 
   /** Starts over if the version that was being read is gone, unless the guest has bytes of it. */
@@ -196,7 +196,7 @@ export class Files {
       this.#tree.attributes.killPrivileges(inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0, group)
     if ((openFlags & O_DIRECT) !== 0) inode.file!.directWrite = this.#tree.clock.now()
     const dirty = this.#publisher.dirty(inode)
-    inode.file!.shown.isShown = true
+    this.#tree.shows(inode)
     const written = dirty.write(offset, data)
     if (typeof written === 'number') {
       this.#publisher.showDirty(inode)

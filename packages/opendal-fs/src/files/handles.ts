@@ -138,6 +138,12 @@ export class Handles {
     }
   }
 
+  /** Handles whose files another client has replaced. */
+  stale(): number[] {
+    const isStale = ({ inode, opened }: OpenFile) => inode.file?.shown.isStale(opened) === true
+    return Array.from(this.#files).flatMap(([fh, file]) => (isStale(file) ? [fh] : []))
+  }
+
   /** @throws EBADF */
   file(fh: FileHandle): OpenFile {
     const file = this.#files.get(fh)

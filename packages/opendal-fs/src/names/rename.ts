@@ -205,6 +205,7 @@ export class Renamer {
     }
     file.info = info
     this.#tree.table.record?.dirty(inode)
+    this.#tree.table.record?.shown(inode)
     this.#tree.attributes.record(inode, false)
     if (file.content !== undefined) file.content.etag = info.etag
     if (inode.kind === 'special') inode.attrUntil = 0
@@ -286,6 +287,7 @@ export class Renamer {
   #forgetVersion(inode: Inode): void {
     const file = inode.file!
     if (file.info !== undefined) file.info = { ...file.info, mtime: undefined, etag: undefined }
+    this.#tree.table.record?.shown(inode)
   }
 
   /** The versions of everything below may have other names now; the bytes are the same. */

@@ -262,12 +262,26 @@ export class Tree {
     // What has no object has no version either.
     if (info.kind === 'special' && info.target === undefined) return
     if (file.info !== undefined && !isSameVersion(file.info, info)) {
-      if (compareVersions(file.info, info) === 'different') file.shown.replaced()
+      if (compareVersions(file.info, info) === 'different') this.replacedByOther(inode)
       this.dropContent(inode)
     }
     file.info = info.kind === 'special' ? { ...info, kind: 'file' } : info
     file.exists = true
     if (info.kind === 'file') inode.setSize(info.size)
+  }
+
+  /** Another client has put a version of its own in place of the file's. */
+  replacedByOther(inode: Inode): void {
+    inode.file!.shown.replaced()
+    this.table.record?.replaced(inode)
+  }
+
+  /** The guest has bytes of the file from now on. */
+  shows(inode: Inode): void {
+    const { shown } = inode.file!
+    if (shown.isShown) return
+    shown.isShown = true
+    this.table.record?.shown(inode)
   }
 
   /** A name was made to lead to `inode`, here. */

@@ -28,7 +28,8 @@ const CHECKS: Readonly<Record<number, EntryCheck>> = {
     isCount(value.fh) &&
     isCount(value.node) &&
     isFlag(value.writable) &&
-    isOptional(value.request, isCount),
+    isOptional(value.request, isCount) &&
+    isOptional(value.stale, isFlag),
   [Kind.DIRECTORY]: value =>
     isRecord(value) &&
     isCount(value.fh) &&
@@ -37,6 +38,7 @@ const CHECKS: Readonly<Record<number, EntryCheck>> = {
     isOptional(value.request, isCount),
   [Kind.CLOSED]: (_, fh) => isCount(fh),
   [Kind.FAILED]: (value, fh) => isTuple(value, isText, isText) && isCount(fh),
+  [Kind.SHOWN]: value => isRecord(value) && isCount(value.node) && isOptional(value.version, isVersion),
   [Kind.LISTING]: value => isTuple(value, isCount, names => isList(names, isText)),
   [Kind.LISTED]: value => isTuple(value, isCount, isText),
   [Kind.DIRTY]: isDirty,
@@ -91,6 +93,12 @@ function isInfo(value: unknown): boolean {
     isOptional(etag, isText) &&
     isOptional(segment, isName)
   )
+}
+
+function isVersion(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { size, mtime, etag } = value
+  return isCount(size) && isOptional(mtime, isTime) && isOptional(etag, isText)
 }
 
 /** Of a file, and the segment that stands for one. */

@@ -6,6 +6,7 @@ import { FIRST_HANDLER_KIND } from '@ovfs/fuse-proto'
 import type { Time } from '../attributes/time.ts'
 import type { InodeAttr } from '../names/inode.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
+import type { ObjectVersion } from '../storage/version.ts'
 import type { DirtyState } from '../writes/dirty-record.ts'
 
 export const Kind = {
@@ -37,6 +38,8 @@ export const Kind = {
   ATTEMPT: FIRST_HANDLER_KIND + 14,
   /** A handle whose writes were lost. */
   FAILED: FIRST_HANDLER_KIND + 15,
+  /** A file of which the guest has bytes. */
+  SHOWN: FIRST_HANDLER_KIND + 16,
 } as const
 
 export interface LoggedNode {
@@ -57,8 +60,17 @@ export interface LoggedFile {
   readonly fh: number
   readonly node: number
   readonly writable: boolean
+  /** Another client has replaced the version that it shows. */
+  readonly stale?: true
   /** The number of the request that opened it. */
   readonly request?: number
+}
+
+/** Which version the guest has bytes of. */
+export interface LoggedShown {
+  readonly node: number
+  /** Undefined if the version is not known, or if the guest has bytes of none any more. */
+  readonly version?: ObjectVersion
 }
 
 /** How far a reader of a directory has come: in a listing, or through all of it. */

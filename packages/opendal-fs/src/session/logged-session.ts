@@ -2,6 +2,7 @@
 
 import type { SessionEntry } from '@ovfs/fuse-proto'
 import { timeOf } from '../attributes/time.ts'
+import type { ObjectVersion } from '../storage/version.ts'
 import { RangeSet } from '../writes/range-set.ts'
 import { requireShape } from './entry-shapes.ts'
 import {
@@ -12,6 +13,7 @@ import {
   type LoggedDirty,
   type LoggedFile,
   type LoggedNode,
+  type LoggedShown,
 } from './log-entries.ts'
 
 /** A node with its lookup count. */
@@ -68,6 +70,8 @@ export class LoggedSession {
   readonly files = new Map<number, LoggedFile>()
   readonly directories = new Map<number, LoggedDirectory>()
   readonly listings = new Map<number, string[]>()
+  /** By node, where the guest has bytes of a known version. */
+  readonly shown = new Map<number, ObjectVersion>()
   readonly failures = new Map<number, readonly [code: string, message: string]>()
   readonly dirty = new Map<number, DirtyLog>()
   /** By directory and segment. */
@@ -117,6 +121,12 @@ export class LoggedSession {
       case Kind.FAILED:
         this.failures.set(first, value as [string, string])
         return
+      case Kind.SHOWN: {
+        const { node, version } = value as LoggedShown
+        if (version === undefined) this.shown.delete(node)
+        else this.shown.set(node, version)
+        return
+      }
       case Kind.LISTING: {
         const [id, names] = value as [number, string[]]
         this.listings.set(id, [...names])

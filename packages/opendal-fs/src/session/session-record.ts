@@ -20,6 +20,7 @@ import {
   type LoggedDirty,
   type LoggedFile,
   type LoggedNode,
+  type LoggedShown,
 } from './log-entries.ts'
 
 export class SessionRecord {
@@ -80,12 +81,14 @@ export class SessionRecord {
 
   // Handles
 
-  openedFile({ fh, inode, writable, request }: OpenFile): void {
+  openedFile({ fh, inode, writable, opened, request }: OpenFile): void {
     this.#known(inode)
+    const isStale = inode.file?.shown.isStale(opened) === true
     const entry: LoggedFile = {
       fh: fh!,
       node: inode.nodeid,
       writable,
+      ...(isStale && { stale: true as const }),
       ...(isNumber(request) && { request }),
     }
     this.#log.append(Kind.FILE, entry)
@@ -103,6 +106,25 @@ export class SessionRecord {
   /** Its writes are lost: it says so at each close and fsync. */
   failed({ fh, failure }: OpenFile): void {
     if (failure !== undefined) this.#log.append(Kind.FAILED, [failure.code, failure.message], fh)
+  }
+
+  /** The guest has bytes of the file, and this is its version. */
+  shown(inode: Inode): void {
+    const { info, shown } = inode.file!
+    if (!shown.isShown || inode.logSlot === NO_SLOT) return
+    const entry: LoggedShown = {
+      node: inode.nodeid,
+      ...(info !== undefined && { version: { size: info.size, etag: info.etag, mtime: info.mtime } }),
+    }
+    this.#log.append(Kind.SHOWN, entry)
+  }
+
+  /** Another client has replaced the file: handles may be stale now. */
+  replaced(inode: Inode): void {
+    if (inode.logSlot === NO_SLOT) return
+    const entry: LoggedShown = { node: inode.nodeid }
+    this.#log.append(Kind.SHOWN, entry)
+    for (const file of this.#handles.files.values()) if (file.inode === inode) this.openedFile(file)
   }
 
   /**
@@ -257,6 +279,7 @@ export class SessionRecord {
       this.openedFile(file)
       this.failed(file)
     }
+    for (const inode of inodes) if (inode.opens > 0 && inode.file !== undefined) this.shown(inode)
     for (const directory of this.#handles.directories.values()) this.#directory(directory)
     for (const inode of [...this.#files.keys()]) this.dirty(inode)
     for (const inode of inodes) {

@@ -9,6 +9,7 @@ import { compareTimes, type Time } from '../attributes/time.ts'
 import { Gathered } from '../files/gathered.ts'
 import type { Handles, OpenFile } from '../files/handles.ts'
 import { ReadAhead } from '../files/read-ahead.ts'
+import { STALE } from '../files/shown-version.ts'
 import type { EntryChange } from '../journal/attribute-notes.ts'
 import type { MoveEntry } from '../journal/journal-entries.ts'
 import { type KeptPlace, keptPlacesOf } from '../journal/moved-notes.ts'
@@ -64,6 +65,7 @@ export class SessionResume {
     table.continueAfter(lastId + SHOWN_IDS)
     for (const id of this.#needed()) if (id !== ROOT_NODE) this.#node(nodes.get(id)!)
     this.#openHandles()
+    this.#shown()
     this.#handles.continueAfter(lastHandle)
     for (const [id, changes] of attributes) {
       const directory = this.#inodes.get(id)
@@ -117,14 +119,14 @@ export class SessionResume {
 
   #openHandles(): void {
     const { files, directories, listings, failures } = this.#session
-    for (const { fh, node, writable, request } of files.values()) {
+    for (const { fh, node, writable, stale, request } of files.values()) {
       const inode = this.#inodes.get(node)
       if (inode?.file === undefined) continue
       const file: OpenFile = {
         inode,
         writable,
         readAhead: new ReadAhead(this.#tree.cache),
-        opened: 0,
+        opened: stale ? STALE : 0,
         request,
       }
       const failure = failures.get(fh)
@@ -138,6 +140,17 @@ export class SessionResume {
       const done = listing === 'done' ? { listing: new Listing(), logged: listing } : { listing: undefined }
       const begun = typeof listing === 'number' ? listings.get(listing) : undefined
       this.#handles.restoreDirectory(fh as FileHandle, { inode, ...done, begun, request })
+    }
+  }
+
+  /** What the storage has is compared later with the version of which the guest has bytes. */
+  #shown(): void {
+    const { shown, dirty } = this.#session
+    for (const { file, opens, nodeid } of this.#inodes.values()) {
+      if (file === undefined || opens === 0) continue
+      const version = shown.get(nodeid)
+      file.shown.isShown = version !== undefined || dirty.has(nodeid)
+      if (version !== undefined && file.detachedKey === undefined) file.info = { kind: 'file', ...version }
     }
   }
 
@@ -268,6 +281,7 @@ export class SessionResume {
     const { parent: old, name: oldName } = inode
     const former = this.#tree.entrySegment(inode)
     this.#tree.table.move(inode, parent, name, this.#tree.ownSegment(name, segment))
+    forgetVersions(inode)
     if (old !== undefined) this.#tree.nameRemoved(old, oldName, former)
     this.#tree.nameAdded(inode)
     // Another client may have stored something there since.
@@ -364,4 +378,10 @@ export class SessionResume {
     for (const inode of this.#inodes.values())
       if (inode.file?.dirty !== undefined && inode.opens === 0 && !inode.removed) yield inode
   }
+}
+
+/** A move may have given the same bytes another version. */
+function forgetVersions(inode: Inode): void {
+  if (inode.file !== undefined && inode.file.dirty === undefined) inode.file.info = undefined
+  for (const child of inode.directory?.children.values() ?? []) forgetVersions(child)
 }

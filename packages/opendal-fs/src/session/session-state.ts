@@ -3,8 +3,9 @@
 // besides, the storage has. The reader trusts none of it. JSON, because names with bytes that are not UTF-8 (lone surrogates) survive in it.
 
 import { ROOT_NODE } from '@ovfs/fuse-proto'
+import type { Time } from '../attributes/time.ts'
 import type { Inode } from '../names/inode.ts'
-import { isCount, isFlag, isText, isTuple } from '../shapes.ts'
+import { isCount, isFlag, isList, isOptional, isText, isTime, isTuple } from '../shapes.ts'
 import type { SavedRemovedFile } from './removed-files.ts'
 
 const FORMAT = 'opendal-fs session'
@@ -20,6 +21,8 @@ export type SavedNode = readonly [
 ]
 /** [handle, id of its node, writable] */
 export type SavedFileHandle = readonly [fh: number, node: number, writable: boolean]
+/** [node, size, ETag or null, modification time or null] */
+export type SavedShown = readonly [node: number, size: number, etag: string | null, mtime: Time | null]
 export type SavedDirectoryHandle = readonly [fh: number, node: number]
 
 export interface SessionState {
@@ -30,6 +33,10 @@ export interface SessionState {
   readonly files: readonly SavedFileHandle[]
   readonly directories: readonly SavedDirectoryHandle[]
   readonly removed: readonly SavedRemovedFile[]
+  /** Open files of which the guest has bytes, with their versions. */
+  readonly shown?: readonly SavedShown[] | undefined
+  /** Handles of files whose versions another client has replaced. */
+  readonly stale?: readonly number[] | undefined
 }
 
 export function encodeState(state: SessionState): Uint8Array {
@@ -51,6 +58,12 @@ function isRemovedFile(value: unknown): boolean {
   )
 }
 
+function isShown(value: unknown): boolean {
+  const isTextOrNull = (etag: unknown) => etag === null || isText(etag)
+  const isTimeOrNull = (mtime: unknown) => mtime === null || isTime(mtime)
+  return isTuple(value, isCount, isCount, isTextOrNull, isTimeOrNull)
+}
+
 /** Throws TypeError if the bytes are not the state of a session. */
 export function decodeState(bytes: Uint8Array): SessionState {
   let state: (SessionState & { format: unknown; version: unknown }) | null
@@ -62,7 +75,7 @@ export function decodeState(bytes: Uint8Array): SessionState {
   if (state?.format !== FORMAT || state.version !== VERSION) {
     throw new TypeError(`the state of a session has format ${state?.format}, version ${state?.version}`)
   }
-  const { lastId, lastHandle, nodes, files, directories, removed } = state
+  const { lastId, lastHandle, nodes, files, directories, removed, shown, stale } = state
   const sound =
     isCount(lastId) &&
     isCount(lastHandle) &&
@@ -73,10 +86,12 @@ export function decodeState(bytes: Uint8Array): SessionState {
     Array.isArray(directories) &&
     directories.every(directory => isTuple(directory, isCount, isCount)) &&
     Array.isArray(removed) &&
-    removed.every(isRemovedFile)
+    removed.every(isRemovedFile) &&
+    isOptional(shown, list => isList(list, isShown)) &&
+    isOptional(stale, list => isList(list, isCount))
   if (!sound) throw new TypeError('the state of a session has fields that are none')
   requireConsistent(state)
-  return { lastId, lastHandle, nodes, files, directories, removed }
+  return { lastId, lastHandle, nodes, files, directories, removed, shown, stale }
 }
 
 /** Ids are unique and below the last; every parent and every handle's node is there, and of the right kind. */

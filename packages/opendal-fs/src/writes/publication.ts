@@ -335,6 +335,7 @@ export class Publisher {
     this.#tree.dropContent(inode)
     const content = this.#tree.content(inode)
     if (bytes !== undefined && file.info.size === size) this.#tree.cache.seed(content, bytes)
+    this.#record?.shown(inode)
     // The guest wrote these bytes: its page cache is this version's.
     file.seenByGuest = content
     inode.epoch++
@@ -382,7 +383,7 @@ export class Publisher {
     inode.epoch++
     inode.attrUntil = 0
     inode.entryUntil = 0
-    file.shown.replaced()
+    this.#tree.replacedByOther(inode)
     file.info = undefined
     if (found?.kind === 'file') {
       this.usage.resized(found.size - inode.attr.size)

@@ -68,6 +68,7 @@ export class WholeCopies {
     this.#tree.dropContent(to)
     to.epoch++
     this.#tree.table.record?.dirty(to)
+    this.#tree.table.record?.shown(to)
     // Another version than the one that was seen here, or written to meanwhile: what is unpublished replaces the copy.
     if (file.dirty?.changes !== changes || file.dirty?.writing === true || found.size !== size) return false
     this.#publisher.discard(to)
