@@ -43,6 +43,8 @@ export interface ShareOptions {
   readonly found: FoundTraits
   /** See Credentials.renew. */
   readonly renewOperator: (mayGuess: boolean) => Operator | undefined
+  /** False if the credentials may not list. */
+  readonly mayList: boolean
   readonly storage: Storage
   readonly endpoint: Endpoint
   readonly tag: string | undefined
@@ -123,7 +125,7 @@ async function run(
   if (settings.files.stagingDir !== undefined)
     requireFolder(settings.files.stagingDir, true, 'give another --staging-dir')
   service.status.checking(storage.display)
-  const { operator, capability, warnings, found } = await openStorage(
+  const { operator, capability, mayList, warnings, found } = await openStorage(
     storage,
     settings.readOnly,
     settings.timeoutMs,
@@ -138,6 +140,7 @@ async function run(
     operator,
     found,
     renewOperator: mayGuess => credentials.renew(mayGuess),
+    mayList,
     storage,
     endpoint,
     tag: settings.tag,

@@ -88,7 +88,7 @@ export function recoveryFolder(place: string): string {
 }
 
 function openFileSystem(
-  { operator, found, renewOperator, storage, files, readOnly, timeoutMs, events }: ShareOptions,
+  { operator, found, renewOperator, mayList, storage, files, readOnly, timeoutMs, events }: ShareOptions,
   state: StateFolder | undefined,
   onError: (error: Error) => void,
   troubles: TroubleLimit,
@@ -115,6 +115,7 @@ function openFileSystem(
     ...(maxBytes !== undefined && { maxBytes }),
     ...(maxFiles !== undefined && { maxFiles }),
     onError,
+    mayList,
     onWarning: events.warning,
   })
   return { fs, session }

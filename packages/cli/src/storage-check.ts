@@ -10,6 +10,7 @@ import {
   type FoundTraits,
   findTraits,
   Operator,
+  refusalOf,
 } from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
@@ -26,6 +27,8 @@ export interface CheckedStorage {
   /** What works, but not as a file system should; one line each. */
   readonly warnings: readonly string[]
   readonly found: FoundTraits
+  /** False if the service refuses the credentials a listing that it could give. */
+  readonly mayList: boolean
 }
 
 const HIDES_DOTS =
@@ -51,12 +54,14 @@ export async function openStorage(
       'see ovfs services',
     )
   }
-  await check(operator, capability, service, options, timeoutMs)
+  const mayList = await check(operator, capability, service, options, timeoutMs)
   const checksTable = service.createTable !== undefined && capability.write && !readOnly
-  const warnings = checksTable ? await tableFlaws(operator, service, options, PROBE_KEY) : []
+  const warnings = checksTable ? [...(await tableFlaws(operator, service, options, PROBE_KEY))] : []
   const found =
     capability.write && !readOnly ? await within(timeoutMs, findTraits(operator, service.name)) : {}
-  return { operator, capability, warnings: found.hidesDots ? [...warnings, HIDES_DOTS] : warnings, found }
+  if (found.hidesDots) warnings.push(HIDES_DOTS)
+  if (!mayList) warnings.push(unlistable(service))
+  return { operator, capability, mayList, warnings, found }
 }
 
 /** Nothing is found out of a server that becomes silent: the share says so of each request. */
@@ -68,6 +73,10 @@ async function within(timeoutMs: number, finding: Promise<FoundTraits>): Promise
   } finally {
     over.abort()
   }
+}
+
+function unlistable({ name }: Service): string {
+  return `${name} does not let the credentials list: ls shows only what was made through ovfs without that right, directories that others made are not seen, other files only by their names; grant the permission, or check the name of the storage if all files are missing`
 }
 
 /** Throws a CliError if the service is not there or refuses the options. Nothing is asked of a server yet. */
@@ -122,14 +131,14 @@ async function check(
   service: Service,
   options: Readonly<Record<string, string>>,
   timeoutMs: number,
-): Promise<void> {
+): Promise<boolean> {
   const over = new AbortController()
   const server = serverOf(options)
   const obstacle = server === undefined ? Promise.resolve(undefined) : findObstacle(server, over.signal)
 
   const answered = async () => {
     try {
-      await probe(operator, capability)
+      return await probe(operator, capability)
     } catch (error) {
       // Only a request that got no answer has an obstacle for its reason.
       const unanswered = /send http request|connect/i.test(readFailure(error).message)
@@ -137,21 +146,21 @@ async function check(
     }
   }
   /** Connection pools go on trying for as long as they are let. */
-  const refused = async () => {
+  const refused = async (): Promise<never> => {
     const found = await obstacle
     if (found !== undefined && server?.viaHttp === false) throw unreachable(service, found)
     const refusal = service.name === 'redis' ? await findRefusal(options, over.signal) : undefined
     if (refusal !== undefined) throw startError(new Error(refusal), service, options)
-    await new Promise<never>(() => {})
+    return new Promise<never>(() => {})
   }
-  const late = async () => {
+  const late = async (): Promise<never> => {
     await sleep(timeoutMs, undefined, { signal: over.signal })
     over.abort()
     const found = await obstacle
     throw found === undefined ? silent(service, timeoutMs) : unreachable(service, found)
   }
   try {
-    await Promise.race([answered(), refused(), late()])
+    return await Promise.race([answered(), refused(), late()])
   } finally {
     over.abort()
   }
@@ -177,15 +186,28 @@ function silent(service: Service, timeoutMs: number): CliError {
   )
 }
 
-async function probe(operator: Operator, capability: Capability): Promise<void> {
+/** False if the credentials may not list. */
+async function probe(operator: Operator, capability: Capability): Promise<boolean> {
   if (capability.list) {
-    const lister = await operator.lister('/', { limit: 1 })
-    await lister.next()
-    return
+    try {
+      const lister = await operator.lister('/', { limit: 1 })
+      await lister.next()
+      return true
+    } catch (error) {
+      if (refusalOf(error) !== 'access') throw error
+    }
+    // The caller is known. Whether it may read, an absent key cannot show: to a caller that may not list it is 403 too.
+    try {
+      await operator.read(PROBE_KEY, { offset: 0n, size: 1n })
+    } catch (error) {
+      if (readFailure(error).kind !== 'NotFound' && refusalOf(error) !== 'access') throw error
+    }
+    return false
   }
   try {
     await operator.stat(PROBE_KEY)
   } catch (error) {
     if (readFailure(error).kind !== 'NotFound') throw error
   }
+  return true
 }

@@ -87,9 +87,19 @@ function missingRoot({ place }: Service, options: Options): string {
   return `create the ${noun} ${options[place.option] ?? ''} first, or check its name and the endpoint`
 }
 
+/** Options that name a caller. */
+const KEYS = ['access_key_id', 'account_key', 'sas_token', 'credential', 'credential_path', 'token']
+
 /** The first row that fits says what to do. */
 const ADVICE: readonly Advice[] = [
   { text: /load(ing)? (the )?credential|credential is empty|no valid credential/i, hint: credentials },
+  {
+    text: /^(?:AccessDenied|Forbidden|AuthorizationPermissionMismatch)\b/,
+    hint: (service, options) =>
+      KEYS.some(name => options[name] !== undefined)
+        ? 'the credentials are accepted, but lack this permission: grant it, or check the name of the storage'
+        : credentials(service, options),
+  },
   {
     kind: 'PermissionDenied',
     hint: (service, options) => credentials(service, options) ?? 'check the permissions',

@@ -137,7 +137,7 @@ describe('a guest has written to a file that it has not closed', () => {
     run.child.kill('SIGTERM')
     const { code, stderr } = await run.ended
     expect(stderr).toMatch(
-      /error storage operation failed operation=\w+ path=draft errno=EACCES error="PermissionDenied, AccessDenied, read-only key" hint="give access_key_id/,
+      /error storage operation failed operation=\w+ path=draft errno=EACCES error="PermissionDenied, AccessDenied, read-only key" hint="the credentials are accepted, but lack this permission/,
     )
     expect(stderr).toMatch(/^ovfs: publishing failed, not published: "\/draft"/m)
     expect(stderr).not.toMatch(/sekrit-key|X-Amz|authorization/i)

@@ -156,6 +156,28 @@ describe('a server that refuses', () => {
     expect(line).not.toContain('hunter2')
   })
 
+  it.each([
+    ['404 for an absent key', 404, 'NoSuchKey'],
+    ['403 for an absent key, as AWS does', 403, 'AccessDenied'],
+  ])('S3 a listing and nothing else is opened, with one warning: %s', async (_, status, code) => {
+    const port = await http((request, response) =>
+      request.url?.includes('list-type')
+        ? s3Error(403, 'AccessDenied')(request, response)
+        : s3Error(status, code)(request, response),
+    )
+    const uri = `s3://b?endpoint=http://127.0.0.1:${port}&disable_config_load=true`
+    const { mayList, warnings } = await open(uri, { assignments: KEYS })
+    expect(mayList).toBe(false)
+    expect(warnings).toEqual([expect.stringMatching(/^s3 does not let the credentials list: ls shows only/)])
+  })
+
+  it('S3 a listing without saying why is not opened', async () => {
+    const port = await http((_, response) => response.writeHead(403).end())
+    expect(await refusal(open(`s3://b?endpoint=http://127.0.0.1:${port}`, { assignments: KEYS }))).toContain(
+      'PermissionDenied',
+    )
+  })
+
   it.each(['', '<html><body>401 Unauthorized</body></html>', 'Unauthorized'])(
     'WebDAV with 401 and the page %j',
     async page => {

@@ -64,6 +64,11 @@ export interface OpendalFsOptions {
   readonly readOnly?: boolean
   /** The size that the file system claims to have, in bytes; default 1 PiB. */
   readonly capacityBytes?: number
+  /**
+   * False if the credentials may not list: sidecars tell which names there are, and directories that others made are not seen.
+   * Default true.
+   */
+  readonly mayList?: boolean
   /** Reads the credentials again when the service refuses them. Default none. */
   readonly renewOperator?: RenewOperator
   /** What all files together may hold, in bytes; a write beyond it fails with EDQUOT. Default no limit. */
@@ -118,6 +123,7 @@ export function settingsOf(options: OpendalFsOptions): Settings {
     state: options.state,
     session: options.session,
     renewOperator: options.renewOperator,
+    mayList: options.mayList ?? true,
     writeBack: options.writeBack ?? false,
     stagingBytes: options.stagingBytes ?? 2 ** 36,
     timeoutMs: options.timeoutMs ?? 30_000,

@@ -56,7 +56,7 @@ export class Attributes {
 
   /** The sidecar is also what tells which names there are, because the service cannot list. */
   get indexed(): boolean {
-    return this.kept && !this.#tree.storage.capability.list
+    return this.kept && !this.#tree.storage.canList
   }
 
   // Reading

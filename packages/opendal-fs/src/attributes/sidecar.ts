@@ -7,8 +7,9 @@ import type { AttributeNotes, EntryChange } from '../journal/attribute-notes.ts'
 import type { EntryKey } from '../journal/journal-entries.ts'
 import type { KeyNames } from '../storage/key-names.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
+import { refusalOf } from '../storage/service-answer.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
-import { isVersionLost, versionLostError } from '../storage/storage-error.ts'
+import { isVersionLost, StorageError, versionLostError } from '../storage/storage-error.ts'
 import { compareVersions, mayBeVersion } from '../storage/version.ts'
 import {
   type AttributeEntry,
@@ -53,6 +54,7 @@ export class Sidecar {
   /** The object that `#stored` came from; undefined if there was none, or if it must be read again. */
   #info: ObjectInfo | undefined
   #damage: FsError | undefined
+  #denial: StorageError | undefined
   #reading: Promise<void> | undefined
   #writing: Promise<void> | undefined
   #replacing: Promise<void> | undefined
@@ -197,6 +199,11 @@ export class Sidecar {
     return this.#damage !== undefined
   }
 
+  /** The error with which the service refuses to give the object; undefined if it gives it. */
+  get denial(): StorageError | undefined {
+    return this.#denial
+  }
+
   /** @throws EIO if the object is not ours to change, ENOSPC if it is full */
   requireWritable(): void {
     if (this.#damage !== undefined) throw this.#damage
@@ -226,12 +233,30 @@ export class Sidecar {
     return this.#reading
   }
 
+  get #isUnseen(): boolean {
+    return this.#info === undefined && this.#stored.size === 0
+  }
+
   async #read(known: { readonly info: ObjectInfo | undefined } | undefined): Promise<void> {
+    try {
+      await this.#readObject(known)
+      this.#denial = undefined
+    } catch (error) {
+      const refusal = refusalOf(error)
+      if (!(error instanceof StorageError) || (refusal !== 'object' && refusal !== 'access')) throw error
+      // The files of the directory may be given: they show what was known of them last.
+      this.#denial = error
+      this.#refuse(undefined, 'the service refuses to give it', this.#stored)
+    }
+  }
+
+  async #readObject(known: { readonly info: ObjectInfo | undefined } | undefined): Promise<void> {
     const key = this.#directoryKey() + this.#names.sidecar
     for (let attempt = 1; ; attempt++) {
       const replacements = this.#replacements
       const isOvertaken = () => this.#replacements !== replacements && attempt < ATTEMPTS
-      const info = attempt === 1 && known !== undefined ? known.info : await this.#storage.stat(key)
+      const info =
+        attempt === 1 && known !== undefined ? known.info : await this.#storage.stat(key, this.#isUnseen)
       if (info === undefined || info.size === 0) {
         if (isOvertaken()) continue
         return this.#take(info, new Map())
@@ -262,12 +287,12 @@ export class Sidecar {
   }
 
   /** What somebody else has put there, or what is left of ours, is reported and left alone. */
-  #refuse(info: ObjectInfo, reason: string): void {
+  #refuse(info: ObjectInfo | undefined, reason: string, entries: Entries = new Map()): void {
     const key = JSON.stringify(this.#directoryKey() + this.#names.sidecar)
     const damage = new FsError('EIO', `${key} cannot be used to keep attributes: ${reason}`)
     // Once, though it is read again and again where the service cannot tell versions apart.
     if (this.#damage?.message !== damage.message) this.#storage.report(damage)
-    this.#take(info, new Map(), damage)
+    this.#take(info, entries, damage)
   }
 
   /** Settles once the storage has all changes made before the call. */
@@ -342,6 +367,7 @@ export class Sidecar {
       const condition = this.#info === undefined ? { absent: true } : { etag: this.#info.etag }
       const expected = this.#info
       const confirm = async () => {
+        if (expected === undefined) return storage.requireAbsent(key)
         if (!mayBeVersion(expected, await storage.stat(key))) throw versionLostError('write', key)
       }
       await replaceObject(storage, this.#names, key, source, bytes.byteLength, condition, confirm)

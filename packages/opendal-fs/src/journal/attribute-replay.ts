@@ -76,6 +76,8 @@ export class AttributeReplay {
   async #restore(directory: string, { notes, written }: Group, lost: ReadonlySet<string>): Promise<void> {
     const sidecar = new Sidecar(this.#storage, this.#names, () => directory)
     await sidecar.read()
+    // What the journal has stays there until the service gives the object again.
+    if (sidecar.denial !== undefined) throw sidecar.denial
     const wanted = new Map<string, AttributeEntry>()
     await forEachConcurrently(notes, CONCURRENT_QUESTIONS, async ([, { segment, entry, at, over }]) => {
       if (lost.has(directory + segment)) return
@@ -87,7 +89,7 @@ export class AttributeReplay {
     await forEachConcurrently(written, CONCURRENT_QUESTIONS, async ([segment, mtime]) => {
       // A time that a program has set.
       if (wanted.get(segment)?.mtime !== undefined) return
-      const info = await this.#storage.stat(directory + segment)
+      const info = await this.#storage.stat(directory + segment, true)
       if (info === undefined) return
       const base = sidecar.get(segment)
       const ctime = base !== undefined && compareTimes(base.ctime, mtime) > 0 ? base.ctime : mtime
@@ -119,7 +121,7 @@ export class AttributeReplay {
     const key = directory + segment
     if (key === '') return this.#storage.stat('')
     if (key.endsWith('/')) return statDirectory(this.#storage, key)
-    return (await this.#storage.stat(key)) ?? (await statDirectory(this.#storage, `${key}/`))
+    return (await this.#storage.stat(key, true)) ?? (await statDirectory(this.#storage, `${key}/`))
   }
 
   async #keep(directory: string, entries: ReadonlyMap<string, AttributeEntry>): Promise<void> {

@@ -178,17 +178,22 @@ export class Replay {
     }
   }
 
+  /** What a move or removal that was begun may have taken away already. */
+  #find(key: string): Promise<ObjectInfo | undefined> {
+    return this.#storage.stat(key, true)
+  }
+
   /** Finished now, the move would destroy what somebody has open. The guest asks for it again. */
   async #isUntouched({ targetNode, to, aside }: MoveEntry): Promise<boolean> {
     if (!this.#inUse?.isAt(targetNode, to) || !this.#inUse.needsObject(targetNode)) return false
-    return aside === null || (await this.#storage.stat(aside)) === undefined
+    return aside === null || (await this.#find(aside)) === undefined
   }
 
   /** The last step of taking an object out of its name: what somebody has open stays until it is closed. */
   async #leaveAside(node: number, key: string, aside: string | null): Promise<Change[]> {
     if (aside === null) return []
     const isOpen = this.#inUse?.isAt(node, key) && this.#inUse.isOpen(node)
-    if (isOpen && (await this.#storage.stat(aside)) !== undefined) this.#inUse?.removed(node, key, aside)
+    if (isOpen && (await this.#find(aside)) !== undefined) this.#inUse?.removed(node, key, aside)
     const held = this.#heldAside(aside)
     if (held.length === 0) await this.#storage.delete(aside)
     return held
@@ -211,7 +216,7 @@ export class Replay {
     if (!entry.published) return this.#moveUnpublished(entry)
     const storage = this.#storage
     const { from, to, source, target } = entry
-    const [atFrom, atTo] = await Promise.all([storage.stat(from), storage.stat(to)])
+    const [atFrom, atTo] = await Promise.all([this.#find(from), this.#find(to)])
     if (atFrom === undefined || !isVersion(atFrom, source)) {
       if (atTo !== undefined && !isStillTarget(atTo, entry)) return true
       // Another client replaced or removed the source before it was moved.
@@ -221,7 +226,7 @@ export class Replay {
     const move = { from, to, source: atFrom, target: atTo }
     if (atTo === undefined || isVersion(atTo, target)) await moveObject(storage, move)
     else if (await isSameObject(storage, from, atFrom, to, atTo))
-      await deleteCopied(storage, move, atTo, await storage.stat(from))
+      await deleteCopied(storage, move, atTo, await this.#find(from))
     else {
       this.#conflicts.push({ key: from, keptAs: undefined })
       return false
@@ -239,20 +244,20 @@ export class Replay {
       await this.#restore(entry)
       return false
     }
-    const atFrom = await this.#storage.stat(from)
+    const atFrom = await this.#find(from)
     if (atFrom !== undefined && isVersion(atFrom, source)) await this.#storage.delete(from)
     return true
   }
 
   async #replaced({ published, to, target }: MoveEntry): Promise<ObjectInfo | undefined> {
     if (published || target === null) return undefined
-    const there = await this.#storage.stat(to)
+    const there = await this.#find(to)
     return isVersion(there, target) ? there : undefined
   }
 
   /** A link or a device has no object; but what it replaces may have one. */
   async #moveSpecial({ from, to, target }: MoveEntry): Promise<boolean> {
-    const atTo = await this.#storage.stat(to)
+    const atTo = await this.#find(to)
     if (atTo === undefined) return true
     if (isVersion(atTo, target)) await this.#storage.delete(to)
     else this.#conflicts.push({ key: from, keptAs: undefined })
@@ -261,8 +266,8 @@ export class Replay {
 
   async #restore({ to, aside }: MoveEntry): Promise<void> {
     const isFree = aside !== null && !this.#inUse?.isHeld(aside)
-    const old = isFree ? await this.#storage.stat(aside) : undefined
-    if (aside === null || old === undefined || (await this.#storage.stat(to)) !== undefined) return
+    const old = isFree ? await this.#find(aside) : undefined
+    if (aside === null || old === undefined || (await this.#find(to)) !== undefined) return
     await moveObject(this.#storage, { from: aside, to, source: old, target: undefined })
   }
 
@@ -285,12 +290,12 @@ export class Replay {
     if (!move.published) {
       if (key === file.key) return file
       // What the file replaces at its new place, if that is still there.
-      const there = await this.#storage.stat(key)
+      const there = await this.#find(key)
       return { ...file, key, replaces: isVersion(there, move.target) ? move.target : null }
     }
     if (replaces === null) return { ...file, key }
     // The same bytes, which the storage may know by another version since they were moved.
-    const info = await this.#storage.stat(key)
+    const info = await this.#find(key)
     return { ...file, key, replaces: info?.size === replaces.size ? versionOf(info) : replaces }
   }
 
@@ -315,14 +320,14 @@ export class Replay {
     const inUse = this.#inUse
     if (!inUse?.isAt(node, key)) return false
     if (aside === null) return inUse.needsObject(node)
-    return inUse.isOpen(node) && (await this.#storage.stat(aside)) === undefined
+    return inUse.isOpen(node) && (await this.#find(aside)) === undefined
   }
 
   /** True if the object is gone from its name; false if somebody else has put another one there before that. */
   async #finishRemoval({ key, version, aside }: RemovalEntry): Promise<boolean> {
-    const info = await this.#storage.stat(key)
+    const info = await this.#find(key)
     if (info !== undefined && !isVersion(info, version))
-      return aside !== null && (await this.#storage.stat(aside)) !== undefined
+      return aside !== null && (await this.#find(aside)) !== undefined
     await this.#storage.delete(key)
     return true
   }
@@ -340,7 +345,7 @@ export class Replay {
 
   async #tryPublish(entryKey: string, entry: FileEntry): Promise<void> {
     const { key, content } = entry
-    const info = await this.#storage.stat(key)
+    const info = await this.#storage.stat(key, entry.replaces === null)
     const read = (offset: number, length: number) => this.#storage.read(key, offset, length, info?.etag)
     const { savedPath } = this.#state
     const source = new SavedSource(content, savedPath, read)
@@ -358,6 +363,7 @@ export class Replay {
     if (mine) {
       const condition = { etag: info?.etag, absent: info === undefined, metadata: info?.metadata }
       const confirm = async () => {
+        if (info === undefined) return this.#storage.requireAbsent(key)
         if (!mayBeVersion(info, await this.#storage.stat(key))) throw versionLostError('close', key)
       }
       await replaceObject(this.#storage, this.#names, key, source, content.size, condition, confirm)

@@ -12,27 +12,40 @@ const CONCURRENT_QUESTIONS = 32
 
 /** The children of a directory, `key` being empty or ending with a slash; what is ours among them too. */
 export async function listIndexed(storage: Storage, key: string): Promise<ListedObject[]> {
-  const info = await storage.stat(key + SIDECAR)
+  const info = await storage.stat(key + SIDECAR, true)
   if (info === undefined) return ownObjects(storage, key, undefined)
   const listed = await ownObjects(storage, key, info)
   const segments = [...(await readIndex(storage, key + SIDECAR, info))]
     .filter(([segment, entry]) => segment !== '' && !isSpecial(entry))
     .map(([segment]) => segment)
   await forEachConcurrently(segments, CONCURRENT_QUESTIONS, async segment => {
-    const found = (await storage.stat(key + segment)) ?? (await statDirectory(storage, `${key}${segment}/`))
+    const found =
+      (await storage.stat(key + segment, true)) ?? (await statDirectory(storage, `${key}${segment}/`))
     if (found !== undefined) listed.push({ segment, kind: found.kind, info: found })
   })
   return listed
 }
 
-/** A directory that only its marker may tell of. */
-export async function statDirectory(storage: Storage, key: string): Promise<ObjectInfo | undefined> {
-  const info = await storage.stat(key)
+/**
+ * A directory that only its marker may tell of.
+ * @param known it has been seen here, so it stays where the credentials may no longer list it
+ */
+export async function statDirectory(
+  storage: Storage,
+  key: string,
+  known = false,
+): Promise<ObjectInfo | undefined> {
+  const info = await storage.stat(key, true)
   if (info !== undefined && info.kind !== 'directory') return undefined
-  if (info === undefined && storage.capability.list) return undefined
+  const isConcealed = info === undefined && storage.isListingRefused(key)
+  if (info === undefined && !isConcealed && storage.canList) return undefined
   if (info !== undefined && !storage.traits.guessesDirectories) return info
-  // Where prefixes cannot be listed, only our marker tells of a directory for certain.
-  const marker = await storage.stat(key + DIRECTORY_MARKER)
+  if (isConcealed && known) return { kind: 'directory', size: 0, mtime: undefined, etag: undefined }
+  // Where prefixes cannot be listed, only our marker tells of a directory for certain; of one that was made when they could be,
+  // its sidecar does.
+  const own = [DIRECTORY_MARKER, ...(isConcealed ? [SIDECAR] : [])]
+  const found = await Promise.all(own.map(segment => storage.stat(key + segment, true)))
+  const marker = found.find(object => object !== undefined)
   if (marker !== undefined) return { kind: 'directory', size: 0, mtime: marker.mtime, etag: undefined }
   return info && { ...info, guessed: true }
 }
@@ -50,7 +63,7 @@ async function ownObjects(
   key: string,
   sidecar: ObjectInfo | undefined,
 ): Promise<ListedObject[]> {
-  const marker = !storage.marksDirectories ? undefined : await storage.stat(key + DIRECTORY_MARKER)
+  const marker = !storage.marksDirectories ? undefined : await storage.stat(key + DIRECTORY_MARKER, true)
   const listed: ListedObject[] = []
   if (sidecar !== undefined) listed.push({ segment: SIDECAR, kind: 'file', info: sidecar })
   if (marker !== undefined) listed.push({ segment: DIRECTORY_MARKER, kind: 'file', info: marker })

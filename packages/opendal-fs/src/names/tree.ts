@@ -384,7 +384,7 @@ export class Tree {
     if (listing === undefined || listing.until <= this.clock.now()) return undefined
     const entry = listing.get(name)
     // An index lacks what others have put there.
-    if (entry === undefined) return this.storage.capability.list ? { info: undefined } : undefined
+    if (entry === undefined) return this.storage.canList ? { info: undefined } : undefined
     return entry.info === undefined ? undefined : { info: entry.info }
   }
 
@@ -392,10 +392,13 @@ export class Tree {
   async ask(parent: Inode, name: string): Promise<ObjectInfo | undefined> {
     const shown = await this.#askShown(parent, name)
     if (shown !== undefined) return shown
+    const known = parent.directory!.children.get(name)
     const [segment, ...others] = this.names.spellings(name)
     const [found, ...more] = await Promise.all([
-      this.#askSpelling(parent, segment!),
-      ...(this.storage.traits.asksForSpellings ? others : []).map(other => this.#askSpelling(parent, other)),
+      this.#askSpelling(parent, segment!, known),
+      ...(this.storage.traits.asksForSpellings ? others : []).map(other =>
+        this.#askSpelling(parent, other, known),
+      ),
     ])
     if (found !== undefined) return found
     const place = more.findIndex(info => info !== undefined)
@@ -403,8 +406,16 @@ export class Tree {
     return this.storage.traits.asksForSpellings ? undefined : this.#listSpelling(parent, others)
   }
 
-  async #askSpelling(parent: Inode, segment: string): Promise<ObjectInfo | undefined> {
-    const [info] = await Promise.all([this.#stat(this.key(parent) + segment), this.attributes.fresh(parent)])
+  async #askSpelling(
+    parent: Inode,
+    segment: string,
+    known: Inode | undefined,
+  ): Promise<ObjectInfo | undefined> {
+    const seen = known !== undefined && this.segment(known) === segment ? known : undefined
+    const [info] = await Promise.all([
+      this.#stat(this.key(parent) + segment, seen),
+      this.attributes.fresh(parent),
+    ])
     if (info?.guessed === true && this.#isMistaken(parent, segment))
       return this.attributes.special(parent, segment)
     // A pipe or a device on a local folder: reading one could wait for ever.
@@ -459,8 +470,9 @@ export class Tree {
     return file?.kind === 'file' && directory !== undefined ? { ...directory, segment } : undefined
   }
 
-  async #stat(key: string): Promise<ObjectInfo | undefined> {
-    const info = await this.#statObject(key)
+  /** @param known the inode of that name, which was seen before */
+  async #stat(key: string, known?: Inode): Promise<ObjectInfo | undefined> {
+    const info = await this.#statObject(key, known)
     if (info?.given?.isLink !== true || info.kind !== 'file') return info
     const target = info.given.target ?? (await this.#readTarget(key, info))
     return target === undefined ? info : { ...info, kind: 'special', mode: S_IFLNK | 0o777, target }
@@ -471,14 +483,16 @@ export class Tree {
     return toTarget(await this.storage.read(key, 0, size, etag))
   }
 
-  async #statObject(key: string): Promise<ObjectInfo | undefined> {
+  async #statObject(key: string, known: Inode | undefined): Promise<ObjectInfo | undefined> {
     const { storage } = this
-    if (!this.hasVirtualDirectories) return storage.stat(key)
+    // A special inode has an object only if that holds the target of a link.
+    const unseen = known?.file?.exists !== true
+    if (!this.hasVirtualDirectories) return storage.stat(key, unseen && known === undefined)
     if (storage.traits.assumesDirectories) return statWeb(storage, key)
     // A name may be an object, or only a part of longer keys. Both are asked at once; the object goes first.
-    const asDirectory = statDirectory(storage, `${key}/`)
+    const asDirectory = statDirectory(storage, `${key}/`, known?.directory !== undefined)
     asDirectory.catch(() => undefined)
-    const info = await storage.stat(key)
+    const info = await storage.stat(key, unseen)
     return info ?? (await asDirectory)
   }
 }

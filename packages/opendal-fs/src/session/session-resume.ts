@@ -345,8 +345,9 @@ export class SessionResume {
   async #settleDirty(inode: Inode, log: DirtyLog): Promise<void> {
     const file = inode.file!
     if (inode.removed) return
-    const found = await this.#tree.storage.stat(this.#tree.key(inode))
-    if (found?.kind !== 'file' || mayBeVersion(file.info ?? file.replaced, found)) return
+    const expected = file.info ?? file.replaced
+    const found = await this.#tree.storage.stat(this.#tree.key(inode), expected === undefined)
+    if (found?.kind !== 'file' || mayBeVersion(expected, found)) return
     if (!(await this.#isOurs(inode, log, found.size))) return
     // What shows of the version under the changes shows in this one too, at the same place.
     const { size } = file.dirty!

@@ -64,7 +64,7 @@ export class DirectoryMove {
       storage.requireDeletable(from)
       // The service does not move directories, or has moved a part of this one.
       const tree = await TreeMove.list(storage, from, to)
-      if ((await storage.stat(to)) === undefined) return tree.run(hadTarget)
+      if ((await storage.stat(to, true)) === undefined) return tree.run(hadTarget)
       const staying = await tree.finish()
       if (staying.length > 0) throw error
       return false
@@ -78,8 +78,8 @@ export class DirectoryMove {
  */
 export async function finishDirectoryMove(storage: Storage, from: string, to: string): Promise<string[]> {
   if (!storage.traits.movesDirectories) return (await TreeMove.list(storage, from, to, true)).finish()
-  if ((await storage.stat(from)) === undefined) return []
-  const isFree = (await storage.stat(to)) === undefined || (await storage.list(to)).length === 0
+  if ((await storage.stat(from, true)) === undefined) return []
+  const isFree = (await storage.stat(to, true)) === undefined || (await storage.list(to)).length === 0
   if (isFree) {
     await (await DirectoryMove.prepare(storage, from, to)).run()
     return []
@@ -169,7 +169,7 @@ class TreeMove {
     }
     const staying = new Set<string>()
     await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ copying, copy }) => {
-      const left = await storage.stat(copying.from)
+      const left = await storage.stat(copying.from, true)
       if (!(await deleteCopied(storage, copying, copy!, left))) staying.add(copying.from)
     })
     await this.#deleteDirectories(staying)
@@ -180,7 +180,7 @@ class TreeMove {
   async #copy({ path, object }: TreeFile): Promise<CopiedFile | undefined> {
     const storage = this.#storage
     const from = this.#from + path
-    const source = object.info ?? (await storage.stat(from))
+    const source = object.info ?? (await storage.stat(from, true))
     if (source === undefined) return undefined
     const copying: Copying = { from, to: this.#to + path, source, target: undefined }
     if (await tryServiceCopy(storage, copying)) return { copying, copy: undefined }
@@ -194,7 +194,7 @@ class TreeMove {
   async #lookAt(copies: CopiedFile[]): Promise<void> {
     const storage = this.#storage
     const listed = new Map<string, ObjectInfo>()
-    if (storage.capability.list) {
+    if (storage.canList) {
       await forEachConcurrently(this.#directories, CONCURRENT_MOVES, async directory => {
         for (const { segment, kind, info } of await storage.list(this.#to + directory))
           if (kind === 'file' && info !== undefined) listed.set(this.#to + directory + segment, info)
@@ -207,7 +207,10 @@ class TreeMove {
         file.copy = inListing
         return
       }
-      const [found, left] = await Promise.all([storage.stat(copying.to), storage.stat(copying.from)])
+      const [found, left] = await Promise.all([
+        storage.stat(copying.to, true),
+        storage.stat(copying.from, true),
+      ])
       if (found !== undefined && (await isCopy(storage, copying, found, left))) file.copy = found
       else if (left !== undefined) file.copy = (await copyObject(storage, { ...copying, target: found })).info
       else throw reported(storage, notCopiedError(copying.from, copying.to, 'nothing was deleted'))
@@ -217,7 +220,7 @@ class TreeMove {
   async #removeCopies(copies: readonly CopiedFile[], hadTarget: boolean): Promise<void> {
     const storage = this.#storage
     await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ copying }) => {
-      const found = await storage.stat(copying.to)
+      const found = await storage.stat(copying.to, true)
       if (found?.kind === 'file' && found.size === copying.source.size) await storage.delete(copying.to)
     })
     const made = hadTarget ? this.#directories.slice(1) : this.#directories
@@ -231,14 +234,14 @@ class TreeMove {
     const staying = new Set<string>(this.#unmovable)
     await forEachConcurrently(this.#files, CONCURRENT_MOVES, async file => {
       const [from, to] = [this.#from + file.path, this.#to + file.path]
-      const [source, target] = await Promise.all([storage.stat(from), storage.stat(to)])
+      const [source, target] = await Promise.all([storage.stat(from, true), storage.stat(to, true)])
       if (source === undefined) return
       const copying: Copying = { from, to, source, target }
       if (target === undefined) {
         const { info, left } = await copyObject(storage, copying)
         if (!(await deleteCopied(storage, copying, info, left))) staying.add(from)
       } else if (await isSameObject(storage, from, source, to, target)) {
-        if (mayBeVersion(source, await storage.stat(from))) await storage.delete(from)
+        if (mayBeVersion(source, await storage.stat(from, true))) await storage.delete(from)
         else staying.add(from)
       } else {
         staying.add(from)

@@ -86,7 +86,7 @@ export interface Copied {
 export async function copyObject(storage: Storage, copying: Copying): Promise<Copied> {
   const { from, to, source } = copying
   const canCopy = storage.canCopy(source.size)
-  const target = canCopy && source.size > LARGE ? await storage.stat(to) : copying.target
+  const target = canCopy && source.size > LARGE ? await storage.stat(to, true) : copying.target
   const known = { ...copying, target }
   if (await tryServiceCopy(storage, known)) {
     const copied = await lookAtCopy(storage, known)
@@ -102,7 +102,7 @@ export async function copyObject(storage: Storage, copying: Copying): Promise<Co
 /** Undefined if the target is not known to be a copy of the source. */
 async function lookAtCopy(storage: Storage, copying: Copying): Promise<Copied | undefined> {
   const { from, to } = copying
-  const [info, left] = await Promise.all([storage.stat(to), storage.stat(from)])
+  const [info, left] = await Promise.all([storage.stat(to, true), storage.stat(from, true)])
   return info !== undefined && (await isCopy(storage, copying, info, left)) ? { info, left } : undefined
 }
 

@@ -33,8 +33,8 @@ export async function moveObject(storage: Storage, move: Copying): Promise<Moved
     return moveByCopy(storage, move)
   }
   try {
-    const info = await storage.stat(to)
-    if (info === undefined && (await storage.stat(from)) !== undefined)
+    const info = await storage.stat(to, true)
+    if (info === undefined && (await storage.stat(from, true)) !== undefined)
       throw reported(storage, notCopiedError(from, to, 'nothing was deleted'))
     return { info, sourceStays: false }
   } catch (error) {
@@ -61,7 +61,7 @@ export async function renameObject(storage: Storage, from: string, to: string): 
       if (!(error instanceof StorageError) || storage.scheme === 'fs') throw error
       const isLost = error.transient || isUncertain(error)
       if (!isLost && attempt === 1) throw error
-      const [source, target] = await Promise.all([storage.stat(from), storage.stat(to)])
+      const [source, target] = await Promise.all([storage.stat(from, true), storage.stat(to, true)])
       if (source === undefined && target !== undefined) return
       if (!error.transient || attempt === RENAME_ATTEMPTS) throw error
       await sleep(Math.random() * RENAME_DELAY_MS * 2 ** attempt)
@@ -70,6 +70,6 @@ export async function renameObject(storage: Storage, from: string, to: string): 
 }
 
 async function requireNoDirectory(storage: Storage, key: string): Promise<void> {
-  if ((await storage.stat(key))?.kind === 'directory')
+  if ((await storage.stat(key, true))?.kind === 'directory')
     throw new FsError('EISDIR', `${JSON.stringify(key)} has become a directory`)
 }

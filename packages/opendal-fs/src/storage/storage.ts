@@ -12,9 +12,10 @@ import { bindingBuild, type Capability, type Metadata, type Operator } from './b
 import { Connection, type RenewOperator } from './connection.ts'
 import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { DIRECTORY_MARKER, isAddressable, temporarySegment } from './key-names.ts'
+import { ListingRights } from './listing-rights.ts'
 import { OLD_VERSION } from './load-binding.ts'
 import { PartUpload } from './part-upload.ts'
-import { withCode } from './service-answer.ts'
+import { refusalOf, withCode } from './service-answer.ts'
 import { type ConditionName, capabilityOf, type FoundTraits, ServiceTraits } from './service-traits.ts'
 import {
   deadlineError,
@@ -81,6 +82,8 @@ export interface StorageOptions {
   readonly attrs?: 'sidecar' | 'none'
   /** Ask for user metadata: one request for each file. */
   readonly userMetadata?: boolean
+  /** False if the credentials may not list. Default true. */
+  readonly mayList?: boolean
   /** Told of every failure that is more than an object not being there. */
   readonly onError: (error: Error) => void
   /** Told once of each thing that the server or the credentials turn out not to do. */
@@ -113,6 +116,9 @@ const CONDITION_REFUSED: Readonly<Record<ConditionName, string>> = {
   etag: 'the server refuses writes on condition that the object is unchanged (If-Match): ovfs looks before it replaces a file, and a change that another host makes in that moment is overwritten',
 }
 
+const LISTING_REFUSED =
+  'the credentials may not list (any more): listings fail, and of names that this daemon has not seen, the service does not tell an absent object from a denied one; objects can be used by name, and new ones made'
+
 const LISTING: Transfer = { bytes: 0, serviceMs: LONGEST_OPERATION_MS }
 
 /** How an operation runs; by default as a question that moves few bytes and may be repeated. */
@@ -133,6 +139,8 @@ export class Storage {
   readonly readOnly: boolean
   /** Bytes of the largest file that can be published. */
   readonly largestFile: number
+  /** The service can list keys, and the credentials may. Elsewhere sidecars tell which names there are. */
+  readonly canList: boolean
   /** Listing is possible, if only by what sidecars hold. */
   readonly lists: boolean
   /** Each upload holds some parts in memory. */
@@ -146,6 +154,7 @@ export class Storage {
   readonly #absences = new Absences(bindingBuild.version === OLD_VERSION)
   readonly #conditionalWrites: ConditionalWrites
   #probing: Promise<void> | undefined
+  readonly #rights: ListingRights
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
 
@@ -153,7 +162,9 @@ export class Storage {
     this.scheme = options.scheme
     this.traits = new ServiceTraits(options.scheme, options.found)
     this.capability = capabilityOf(operator, options.scheme)
-    this.lists = this.capability.list || options.attrs === 'sidecar'
+    const mayList = options.mayList ?? true
+    this.canList = this.capability.list && mayList
+    this.lists = this.canList || options.attrs === 'sidecar'
     this.readOnly = options.readOnly || !this.capability.write
     const most = this.capability.writeCanMulti ? LARGEST_IN_PARTS : LARGEST_IN_ONE_PIECE
     this.largestFile = Math.min(most, Number(this.capability.writeTotalMaxSize ?? BigInt(most)))
@@ -167,35 +178,96 @@ export class Storage {
     })
     this.#watch = new TransferWatch(options.timeoutMs, GRACE_MS, () => this.#isAlive())
     this.#onError = options.onError
+    this.#rights = new ListingRights(!mayList, () => options.onWarning?.(LISTING_REFUSED))
     this.#conditionalWrites = new ConditionalWrites(this.capability, this.traits, name =>
       options.onWarning?.(CONDITION_REFUSED[name]),
     )
   }
 
-  /** Undefined if there is no such object. A directory's key ends with a slash; the root's is empty. */
-  async stat(key: string): Promise<ObjectInfo | undefined> {
+  /**
+   * Undefined if there is no such object. A directory's key ends with a slash; the root's is empty.
+   * @param unseen nothing here has ever seen the object: if the service refuses to say whether it exists, because the credentials
+   * may not list, it counts as absent. Of an object that was seen such a refusal is EACCES.
+   */
+  async stat(key: string, unseen = false): Promise<ObjectInfo | undefined> {
+    const found = await this.#look(key, unseen)
+    return typeof found === 'string' ? undefined : found
+  }
+
+  async #look(key: string, unseen: boolean): Promise<ObjectInfo | 'absent' | 'concealed'> {
     const path = key === '' ? '/' : key
     try {
-      if (this.#absences.expected && !(await this.#exists(key, path))) {
-        this.#absences.seen(true)
-        return undefined
+      if (this.#absences.expected) {
+        const exists = await this.#run('stat', key, ({ plain }) =>
+          this.#unlessConcealed(
+            plain,
+            key,
+            unseen,
+            withCode(plain, path, () => plain.exists(path)),
+          ),
+        )
+        if (exists !== true) {
+          this.#absences.seen(true)
+          return exists === false ? 'absent' : exists
+        }
       }
-      const stat = ({ plain }: Connection) => withCode(plain, path, () => plain.stat(path))
-      const info = toInfo(await this.#run('stat', key, stat), this.#userMetadata)
+      const metadata = await this.#run('stat', key, ({ plain }) =>
+        this.#unlessConcealed(
+          plain,
+          key,
+          unseen,
+          withCode(plain, path, () => plain.stat(path)),
+        ),
+      )
+      if (metadata === 'concealed') return metadata
+      const info = toInfo(metadata, this.#userMetadata)
       this.#absences.seen(false)
       // Only the key with the slash asks for a directory.
       const isGuess = this.traits.guessesDirectories && info.kind === 'directory' && !path.endsWith('/')
-      return isGuess ? undefined : info
+      return isGuess ? 'absent' : info
     } catch (error) {
       const absent = isNotFound(error) || (error instanceof StorageError && error.code === 'ENOTDIR')
       if (!absent) throw error
       this.#absences.rejected()
-      return undefined
+      return 'absent'
     }
   }
 
-  #exists(key: string, path: string): Promise<boolean> {
-    return this.#run('stat', key, ({ plain }) => withCode(plain, path, () => plain.exists(path)))
+  /** What the service says of an unseen object, or that it refuses to speak of it because the credentials may not list. */
+  async #unlessConcealed<T>(
+    operator: Operator,
+    key: string,
+    unseen: boolean,
+    answer: Promise<T>,
+  ): Promise<T | 'concealed'> {
+    try {
+      return await answer
+    } catch (error) {
+      if (!unseen || refusalOf(error) !== 'access') throw error
+      if (await this.#rights.mayList(key, directory => canBeListed(operator, directory))) throw error
+      return 'concealed'
+    }
+  }
+
+  /** True if the credentials may not list the directory of the key, as was seen lately. */
+  isListingRefused(key: string): boolean {
+    return this.#rights.isRefused(key)
+  }
+
+  /**
+   * Rejects if there is an object under the key. If the service conceals whether there is one, an empty object that is written on
+   * condition takes its place: what the caller is about to write without a condition replaces that.
+   */
+  async requireAbsent(key: string): Promise<void> {
+    const found = await this.#look(key, true)
+    if (found === 'absent') return
+    if (found !== 'concealed') throw versionLostError('write', key)
+    await this.write(key, new Uint8Array(0), { absent: true }, async () => {
+      throw new FsError(
+        'EACCES',
+        `${JSON.stringify(key)} may exist: the service neither tells nor takes conditions`,
+      )
+    })
   }
 
   /** What the service keeps of an object, with what only a copy of it needs; undefined if there is no such object. */
@@ -407,18 +479,26 @@ export class Storage {
     return Math.min(Math.max(least, Math.ceil(size / 9_000)), most)
   }
 
-  /** A directory exists by an object of ours in it: the service has no directories, or none that can be relied on. */
+  /** A directory exists by an object of ours in it: the service has no directories, or they cannot be looked at. */
   get marksDirectories(): boolean {
-    return !this.capability.createDir || this.traits.guessesDirectories
+    return !this.capability.createDir || this.traits.guessesDirectories || this.#rights.hasRefused
   }
 
   /** The same for one directory. */
   marksDirectory(key: string): boolean {
-    return this.marksDirectories || this.traits.misplaces(key)
+    return this.#lacksDirectories(key) || this.#rights.hasRefused
+  }
+
+  #lacksDirectories(key: string): boolean {
+    return !this.capability.createDir || this.traits.guessesDirectories || this.traits.misplaces(key)
   }
 
   async createDirectory(key: string): Promise<void> {
-    if (this.marksDirectory(key)) return this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
+    if (this.marksDirectory(key)) {
+      await this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
+      // Where only the right to list is missing, the object with the slash is what others see.
+      if (!this.#rights.hasRefused || this.#lacksDirectories(key)) return
+    }
     await this.#change('create_dir', key, ({ plain }) => plain.createDir(key))
   }
 
@@ -474,7 +554,7 @@ export class Storage {
   /** The children of a directory, `key` being empty or ending with a slash; nothing if there is no such directory. */
   async list(key: string): Promise<ListedObject[]> {
     if (!this.lists) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
-    if (!this.capability.list) return listIndexed(this, key)
+    if (!this.canList) return listIndexed(this, key)
     // OpenDAL has a time limit for each page. For all pages together there is none as long as the service answers.
     const entries = await this.#run('list', key, ({ lister }) => lister.list(key), {
       transfer: LISTING,
@@ -502,7 +582,7 @@ export class Storage {
 
   /** True if the directory has at least one child that is not to be ignored. */
   async hasChildren(key: string, ignore: (segment: string) => boolean): Promise<boolean> {
-    if (!this.capability.list) return (await this.list(key)).some(({ segment }) => !ignore(segment))
+    if (!this.canList) return (await this.list(key)).some(({ segment }) => !ignore(segment))
     const hasAny = async ({ lister }: Connection) => {
       const entries = await lister.lister(key)
       for (;;) {
@@ -637,6 +717,17 @@ export class Storage {
 /** What a service needs at most for its own work on so many bytes, in milliseconds. */
 function serviceMs(bytes: number): number {
   return (bytes / SLOWEST_SERVICE) * 1000
+}
+
+async function canBeListed(operator: Operator, directory: string): Promise<boolean> {
+  try {
+    const lister = await operator.lister(directory === '' ? '/' : directory, { limit: 1 })
+    await lister.next()
+    return true
+  } catch (error) {
+    if (refusalOf(error) === 'access') return false
+    throw error
+  }
 }
 
 function toInfo(metadata: Metadata, withUsers: boolean): ObjectInfo {

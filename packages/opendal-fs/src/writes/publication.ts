@@ -229,7 +229,7 @@ export class Publisher {
     await this.#tree.attributes.announce(inode)
     const expected = file.info ?? file.replaced
     await storage.settled(key)
-    const found = await storage.stat(key)
+    const found = await storage.stat(key, expected === undefined)
     const isOurs =
       mayBeVersion(expected, found) ||
       (await this.#saved?.isOurs(inode, found)) ||
@@ -307,6 +307,7 @@ export class Publisher {
   ): Promise<Uint8Array | undefined | 'lost'> {
     const { storage, names } = this.#tree
     const confirm = async () => {
+      if (found === undefined) return storage.requireAbsent(key)
       if (!mayBeVersion(found, await storage.stat(key))) throw versionLostError('close', key)
     }
     try {

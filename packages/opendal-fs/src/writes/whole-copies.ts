@@ -50,7 +50,10 @@ export class WholeCopies {
     const file = to.file!
     const { size } = from.file!.info!
     const key = this.#tree.key(to)
-    if (!mayBeVersion(file.info ?? file.replaced, await storage.stat(key))) return false
+    const expected = file.info ?? file.replaced
+    const there = await storage.stat(key, expected === undefined)
+    // A copy carries no condition that would protect what the service conceals.
+    if (!mayBeVersion(expected, there) || (there === undefined && storage.isListingRefused(key))) return false
     await this.#publisher.usage.ready()
     this.#publisher.usage.requireBytes(size)
     const changes = file.dirty?.changes
