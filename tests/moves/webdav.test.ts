@@ -3,6 +3,7 @@
 
 import { OpendalFs, Operator } from '@ovfs/opendal-fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { CrashRig, files } from '../../packages/opendal-fs/test/crash-rig.ts'
 import { Guest } from '../../packages/opendal-fs/test/guest.ts'
 import { type Fault, FaultProxy } from '../faults/fault-proxy.ts'
 import { missingForNginx, startNginx } from '../harness/nginx.ts'
@@ -129,6 +130,44 @@ describe.each(SERVERS)('on $name', ({ start, missing, movesDirectories }) => {
       await expectAt('d')
     },
   )
+})
+
+describe.skipIf(missingForWebdav())('on Apache, after a kill at any step', () => {
+  beforeEach(() => begin(startWebdav))
+  afterEach(end)
+
+  test.each([
+    { what: 'the MOVE of a directory', answer: undefined },
+    { what: 'the move of a directory file by file', answer: 405 },
+  ])('$what leaves every file in exactly one place', async ({ answer }) => {
+    fault = method =>
+      method === 'MOVE' && answer !== undefined ? { kind: 'status', status: answer, code: 'No' } : undefined
+    for (let steps = 0; ; steps++) {
+      const rig = new CrashRig('webdav', new Operator('webdav', { endpoint: proxy.endpoint }))
+      await rig.start()
+      await rig.guest.mkdir('d')
+      for (const name of ['d/1', 'd/2']) await rig.guest.put(name, name)
+      const frozen = rig.freezeAfter(steps).then(() => 'killed' as const)
+      const renaming = rig.guest.rename('d', 'm').then(() => 'done' as const)
+      renaming.catch(() => undefined)
+      const outcome = await Promise.race([frozen, renaming])
+      if (outcome === 'killed') {
+        await rig.kill()
+        await rig.faults.idle()
+        await rig.start()
+        const found = await files(rig.guest)
+        expect([
+          { 'd/1': 'd/1', 'd/2': 'd/2' },
+          { 'm/1': 'd/1', 'm/2': 'd/2' },
+        ]).toContainEqual(found)
+        expect(rig.report?.conflicts).toEqual([])
+      } else rig.faults.before = () => undefined
+      await rig.close()
+      rig.remove()
+      for (const key of ['d/', 'm/']) await outside.removeAll(key)
+      if (outcome === 'done') break
+    }
+  })
 })
 
 describe.skipIf(missingForWebdav())('on Apache, when MOVE', () => {

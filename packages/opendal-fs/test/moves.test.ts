@@ -9,6 +9,7 @@ import { OpendalFs, StateFolder } from '../src/index.ts'
 import { Operator } from '../src/storage/binding.ts'
 import { Storage } from '../src/storage/storage.ts'
 import { CrashRig, files } from './crash-rig.ts'
+import { Faults, faulty } from './faulty-operator.ts'
 import { Guest } from './guest.ts'
 import { PlainS3, type S3Request, s3Error } from './plain-s3.ts'
 
@@ -361,6 +362,52 @@ describe('a service without a copy', () => {
   ])('S3 is asked to copy an object of %d bytes: %s', (size, expected) => {
     expect(storage().canCopy(size)).toBe(expected)
   })
+})
+
+it('a service that tells neither etag nor time: what another host stores at the source stays there', async () => {
+  const outside = new Operator('memory', {})
+  const faults = new Faults()
+  const fs = new OpendalFs(faulty(outside, faults), {
+    scheme: 'memory',
+    attrs: 'none',
+    onError: error => errors.push(error),
+  })
+  close = () => fs.close()
+  guest = new Guest(fs)
+  await guest.put('a', 'older')
+  faults.after = async (operation, key) => {
+    if (operation === 'write' && key === 'b') await outside.write('a', 'newer')
+  }
+  await guest.rename('a', 'b')
+  expect([String(await outside.read('a')), String(await outside.read('b'))]).toEqual(['newer', 'older'])
+  expect(await guest.names('/')).toEqual(['a', 'b'])
+})
+
+it('a server that moves only a part of a directory: the rest is moved file by file', async () => {
+  const outside = new Operator('fs', { root: folder })
+  const faults = new Faults()
+  const fs = new OpendalFs(faulty(outside, faults), {
+    scheme: 'webdav',
+    attrs: 'none',
+    onError: error => errors.push(error),
+  })
+  close = () => fs.close()
+  guest = new Guest(fs)
+  await guest.mkdir('d')
+  for (const name of ['1', '2', '3']) await guest.put(`d/${name}`, name)
+  faults.before = async operation => {
+    if (operation !== 'rename') return
+    await outside.createDir('e/')
+    await outside.rename('d/2', 'e/2')
+    throw new Error(
+      'Unexpected (permanent) at rename, context: { response: Parts { status: 207, } } => multi-status',
+    )
+  }
+  await guest.rename('d', 'e')
+  faults.before = () => undefined
+  expect(await guest.names('/')).toEqual(['e'])
+  expect(await files(guest, 'e')).toEqual({ 'e/1': '1', 'e/2': '2', 'e/3': '3' })
+  expect(await outside.exists('d/')).toBe(false)
 })
 
 describe('keys that OpenDAL would take for others', () => {
