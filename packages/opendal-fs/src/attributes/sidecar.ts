@@ -255,8 +255,13 @@ export class Sidecar {
     for (let attempt = 1; ; attempt++) {
       const replacements = this.#replacements
       const isOvertaken = () => this.#replacements !== replacements && attempt < ATTEMPTS
-      const info =
-        attempt === 1 && known !== undefined ? known.info : await this.#storage.stat(key, this.#isUnseen)
+      const isKnown = attempt === 1 && known !== undefined
+      const value = !isKnown && this.#storage.statsByReading ? await this.#readValue(key) : undefined
+      const info = isKnown
+        ? known.info
+        : value === undefined
+          ? await this.#storage.stat(key, this.#isUnseen)
+          : value.info
       if (info === undefined || info.size === 0) {
         if (isOvertaken()) continue
         return this.#take(info, new Map())
@@ -264,7 +269,7 @@ export class Sidecar {
       if (this.#info !== undefined && compareVersions(this.#info, info) === 'same') return
       if (info.size > this.#largest) return this.#refuse(info, `${info.size} bytes are too many`)
       try {
-        const bytes = await this.#storage.read(key, 0, info.size, info.etag)
+        const bytes = value?.bytes ?? (await this.#storage.read(key, 0, info.size, info.etag))
         const { entries, fault } = decoded(bytes)
         // Half of what is being put there now is not what is there.
         if (fault !== undefined) await this.#replacing?.catch(() => undefined)
@@ -278,6 +283,13 @@ export class Sidecar {
         if (!isVersionLost(error) || attempt === ATTEMPTS) throw error
       }
     }
+  }
+
+  /** What stat would say, and the bytes, by one request. */
+  async #readValue(key: string): Promise<{ info: ObjectInfo | undefined; bytes?: Uint8Array }> {
+    const bytes = await this.#storage.readValue(key)
+    if (bytes === undefined) return { info: undefined }
+    return { info: { kind: 'file', size: bytes.byteLength, mtime: undefined, etag: undefined }, bytes }
   }
 
   #take(info: ObjectInfo | undefined, entries: Entries, damage?: FsError): void {
@@ -367,6 +379,8 @@ export class Sidecar {
       const condition = this.#info === undefined ? { absent: true } : { etag: this.#info.etag }
       const expected = this.#info
       const confirm = async () => {
+        // It has just been read whole, and nothing but its size could be compared.
+        if (storage.statsByReading) return
         if (expected === undefined) return storage.requireAbsent(key)
         if (!mayBeVersion(expected, await storage.stat(key))) throw versionLostError('write', key)
       }

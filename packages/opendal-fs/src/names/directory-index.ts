@@ -35,7 +35,9 @@ export async function statDirectory(
   key: string,
   known = false,
 ): Promise<ObjectInfo | undefined> {
-  const info = await storage.stat(key, true)
+  // Where neither can be made, nothing has a key that ends with a slash.
+  const { list, createDir } = storage.capability
+  const info = list || createDir ? await storage.stat(key, true) : undefined
   if (info !== undefined && info.kind !== 'directory') return undefined
   const isConcealed = info === undefined && storage.isListingRefused(key)
   if (info === undefined && !isConcealed && storage.canList) return undefined

@@ -320,6 +320,21 @@ export class Storage {
     return this.#run('read', key, read, { transfer })
   }
 
+  /** stat fetches the whole value too: who wants its bytes need not ask for its size first. */
+  get statsByReading(): boolean {
+    return this.traits.cutsRanges === 'remote' && this.scheme !== 'cacache'
+  }
+
+  /** A whole value, of whatever size; undefined if there is none. */
+  async readValue(key: string): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#fetch(key, 0, operator => operator.read(key))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      return undefined
+    }
+  }
+
   /** A range of a value that the binding would cut itself, and panic if the value has become shorter. */
   async #cut(key: string, offset: number, length: number): Promise<Uint8Array> {
     if (this.traits.cutsRanges === 'remote') {

@@ -226,10 +226,12 @@ export class Publisher {
     if (dirty === undefined || inode.removed) return
     const key = this.#tree.key(inode)
     const { storage } = this.#tree
-    await this.#tree.attributes.announce(inode)
     const expected = file.info ?? file.replaced
-    await storage.settled(key)
-    const found = await storage.stat(key, expected === undefined)
+    const look = async () => {
+      await storage.settled(key)
+      return storage.stat(key, expected === undefined)
+    }
+    const [found] = await Promise.all([look(), this.#tree.attributes.announce(inode)])
     const isOurs =
       mayBeVersion(expected, found) ||
       (await this.#saved?.isOurs(inode, found)) ||
@@ -259,6 +261,8 @@ export class Publisher {
    * @throws StorageError if the service has something else, though it took the bytes: they are kept here
    */
   async #stored(key: string, size: number): Promise<ObjectInfo | undefined> {
+    // It would fetch the whole value to tell its size.
+    if (this.#tree.storage.statsByReading) return { kind: 'file', size, mtime: undefined, etag: undefined }
     let info: ObjectInfo | undefined
     try {
       info = await this.#tree.storage.stat(key)
