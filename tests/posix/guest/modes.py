@@ -141,11 +141,6 @@ def zeroing():
         fallocate(fd, ZERO_RANGE, 0, 4)
 
 
-def behind_the_end():
-    with opened("file", os.O_WRONLY) as fd:
-        fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 1 << 20, 4096)
-
-
 def copying():
     with opened("/proc/self/exe") as source, opened("file", os.O_WRONLY) as fd:
         os.sendfile(fd, source, 0, 100)
@@ -169,7 +164,6 @@ CHANGES = {
     "growing by fallocate": growing,
     "reserving by fallocate": reserving,
     "zeroing by fallocate": zeroing,
-    "punching behind the end": behind_the_end,
     "sendfile": copying,
 }
 
