@@ -26,7 +26,7 @@ export default defineConfig({
           'packages/opendal-fs/test/{absences,attributes,binding,concurrency,conflict,credentials}.test.ts',
           'packages/opendal-fs/test/{directory-index,early-upload,extended-attributes,limits,listing}.test.ts',
           'packages/opendal-fs/test/{addressable-keys,moves,names,opendal-fs,sidecar,storage-error,usage,user-metadata}.test.ts',
-          'tests/{personalities,versions}/*.test.ts',
+          'tests/{bindings,personalities,versions}/*.test.ts',
           'packages/cli/test/{serve,services-report,storage-check,storage-failure}.test.ts',
         ],
   },

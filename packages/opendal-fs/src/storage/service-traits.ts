@@ -19,6 +19,8 @@ interface SchemeTraits {
   readonly assumesDirectories?: boolean
   /** stat takes a directory for found if any key matches its name without case and with `_` and `%` as wildcards. */
   readonly guessesDirectories?: boolean
+  /** stat is not asked for a directory: our marker object tells of it. */
+  readonly findsNoDirectories?: boolean
   /** What holds instead of `capability()`, on which the builds of the binding disagree. */
   readonly capability?: Partial<Capability>
   /** `rename` replaces a directory at the target, with everything in it. */
@@ -72,8 +74,8 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
     cutsRanges: 'remote',
     // 0.49.2 cannot list, so names are in sidecars. A share must show the same names whichever build serves it.
     capability: { list: false, listWithRecursive: false, createDir: false },
-    // Newer builds look for directories.
-    guessesDirectories: true,
+    // 0.49.2 finds none. Newer builds search for keys below, which fails on a table with VARBINARY names.
+    findsNoDirectories: true,
   },
   persy: { cutsRanges: 'remote' },
   postgresql: { cutsRanges: 'remote' },
@@ -141,6 +143,8 @@ export class ServiceTraits {
   readonly assumesDirectories: boolean
   /** What stat says of a directory is only a guess, by case-insensitive matching with wildcards: SQL's LIKE. */
   readonly guessesDirectories: boolean
+  /** stat is not asked for a directory: our marker object tells of it. */
+  readonly findsNoDirectories: boolean
   /** `rename` replaces a directory at the target, with everything in it. */
   readonly renameReplacesDirectories: boolean
   /** Objects with the same etag hold the same bytes; objects with different ones may, too. */
@@ -170,6 +174,7 @@ export class ServiceTraits {
     this.cutsRanges = traits.cutsRanges
     this.assumesDirectories = traits.assumesDirectories ?? false
     this.guessesDirectories = traits.guessesDirectories ?? false
+    this.findsNoDirectories = traits.findsNoDirectories ?? false
     this.renameReplacesDirectories = traits.renameReplacesDirectories ?? false
     this.contentEtags = traits.contentEtags ?? false
     this.largestCopy = traits.largestCopy ?? Number.POSITIVE_INFINITY

@@ -195,6 +195,7 @@ export class Storage {
   }
 
   async #look(key: string, unseen: boolean): Promise<ObjectInfo | 'absent' | 'concealed'> {
+    if (this.traits.findsNoDirectories && key.endsWith('/')) return 'absent'
     const path = key === '' ? '/' : key
     try {
       if (this.#absences.expected) {
