@@ -117,7 +117,8 @@ export class Attributes {
   /** Brings an inode up to date with what the storage said and the sidecar keeps. */
   show(inode: Inode, info: ObjectInfo): void {
     const place = this.kept ? this.#place(inode) : undefined
-    showEntry(inode, info, place?.sidecar.get(place.segment), this.#settings)
+    const ownChange = inode.directory && this.#tree.storage.ownChange(this.#tree.key(inode))
+    showEntry(inode, info, place?.sidecar.get(place.segment), this.#settings, ownChange)
   }
 
   // Changing
@@ -190,6 +191,7 @@ export class Attributes {
   namesChanged(directory: Inode): void {
     directory.setModified(now())
     directory.directory!.changedHere = true
+    directory.directory!.hasTime = true
     if (directory.keepsTimes) this.record(directory, false)
   }
 

@@ -20,15 +20,19 @@ export function isStandard({ attr, directory }: Inode, { uid, gid, fileMode, dir
   return (attr.mode & PERMISSIONS) === mode && attr.uid === uid && attr.gid === gid
 }
 
-/** Makes an inode look as the storage and what is kept of it say. */
+/**
+ * Makes an inode look as the storage and what is kept of it say.
+ * @param ownChange when this host last stored or deleted something in the directory that the inode is
+ */
 export function showEntry(
   inode: Inode,
   info: ObjectInfo,
   found: AttributeEntry | undefined,
   defaults: Defaults,
+  ownChange?: Time,
 ): void {
   const { attr } = inode
-  if (info.mtime !== undefined && !isOlder(info.mtime, inode)) inode.setTime(info.mtime)
+  if (info.mtime !== undefined && isNewTime(info.mtime, inode, ownChange)) inode.setTime(info.mtime)
   const type = info.kind === 'directory' ? S_IFDIR : info.kind === 'file' ? S_IFREG : info.mode! & S_IFMT
   // Somebody else may have put an object of another type there.
   const entry = found !== undefined && ((found.mode ?? type) & S_IFMT) === type ? found : undefined
@@ -47,8 +51,21 @@ export function showEntry(
   if (info.kind === 'special') inode.setSize(encodedLength(inode.target ?? ''))
 }
 
-function isOlder(time: Time, { attr, directory }: Inode): boolean {
-  return directory?.changedHere === true && compareTimes(time, { sec: attr.mtime, nsec: attr.mtimensec }) < 0
+/**
+ * False for a time of a directory from before its last change here, and for one that comes from what this host has stored in it:
+ * sidecars, hidden objects and the bytes of files change no names.
+ */
+function isNewTime(time: Time, { attr, directory }: Inode, ownChange: Time | undefined): boolean {
+  if (directory === undefined) return true
+  const hadTime = directory.hasTime
+  directory.hasTime = true
+  if (hadTime && ownChange !== undefined && compareTimes(time, ownChange) <= 0) return false
+  return !directory.changedHere || compareTimes(time, { sec: attr.mtime, nsec: attr.mtimensec }) >= 0
+}
+
+/** True if names have been changed in a directory since: the sidecar keeps its change time only where a program has set its times. */
+function isOvertaken(ctime: Time, { attr, directory }: Inode): boolean {
+  return directory?.changedHere === true && compareTimes(ctime, { sec: attr.ctime, nsec: attr.ctimensec }) < 0
 }
 
 function showTimes(inode: Inode, entry: AttributeEntry, info: ObjectInfo): void {
@@ -56,7 +73,7 @@ function showTimes(inode: Inode, entry: AttributeEntry, info: ObjectInfo): void 
   if (isCurrent && entry.mtime !== undefined) {
     inode.setTime(entry.mtime)
     inode.setChanged(entry.ctime)
-  } else if (compareTimes(entry.ctime, info.mtime) > 0) {
+  } else if (compareTimes(entry.ctime, info.mtime) > 0 && !isOvertaken(entry.ctime, inode)) {
     inode.setChanged(entry.ctime)
   }
   if (isCurrent && entry.atime !== undefined) inode.setAccessed(entry.atime)

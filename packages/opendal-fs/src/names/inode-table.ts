@@ -104,6 +104,7 @@ export class InodeTable {
     if (isDirectory && earlier?.ino === id) {
       inode.setTimesOf(earlier)
       inode.directory!.changedHere = true
+      inode.directory!.hasTime = true
     }
     return inode
   }

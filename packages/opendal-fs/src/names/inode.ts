@@ -208,6 +208,8 @@ export class DirectoryState {
   changes = 0
   /** Its names were changed here: it is at least as new as it shows, whatever the clock of the service says. */
   changedHere = false
+  /** It shows times that it has from the storage or from a change made here. */
+  hasTime = false
   /** Keeps what the service cannot; undefined until something is asked of it. */
   sidecar: Sidecar | undefined
   /** The storage has an object for the directory itself, so that it outlives its last child. */

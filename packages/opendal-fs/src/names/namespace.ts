@@ -107,6 +107,7 @@ export class Namespace {
     if (inode.directory === undefined) throw new FsError('EEXIST')
     inode.directory.marked = true
     inode.directory.changedHere = true
+    inode.directory.hasTime = true
     inode.setTime(now())
     this.#tree.nameAdded(inode)
     this.#tree.attributes.create(inode, creator, mode)

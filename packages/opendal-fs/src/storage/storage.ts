@@ -14,6 +14,7 @@ import { type RetryPolicy, withDeadline, withRetries } from './deadline.ts'
 import { DIRECTORY_MARKER, isAddressable, temporarySegment } from './key-names.ts'
 import { ListingRights } from './listing-rights.ts'
 import { OLD_VERSION } from './load-binding.ts'
+import { OwnChanges } from './own-changes.ts'
 import { PartUpload } from './part-upload.ts'
 import { refusalOf, withCode } from './service-answer.ts'
 import { type ConditionName, capabilityOf, type FoundTraits, ServiceTraits } from './service-traits.ts'
@@ -157,6 +158,7 @@ export class Storage {
   readonly #rights: ListingRights
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
+  readonly #ownChanges = new OwnChanges()
 
   constructor(operator: Operator, options: StorageOptions) {
     this.scheme = options.scheme
@@ -549,6 +551,12 @@ export class Storage {
     const limitMs = this.#watch.longestMs(transfer)
     const rename = (connection: Connection) => connection.transferring(limitMs).rename(from, to)
     await this.#change('rename', from, rename, { transfer, retries: NO_RETRIES })
+    if (this.traits.realDirectories) this.#ownChanges.made(to)
+  }
+
+  /** When this host last changed something in the directory, where that gives it another time; undefined if that is not known. */
+  ownChange(directory: string): Time | undefined {
+    return this.#ownChanges.last(directory)
   }
 
   /** True if the service may copy an object of that size. */
@@ -631,7 +639,11 @@ export class Storage {
   ): Promise<T> {
     if (this.readOnly) throw new FsError('EROFS', `${operation} ${key}: read-only`)
     if (this.#lingering.has(key)) await this.settled(key, operation)
-    return this.#run(operation, key, call, { ...manner, changes: true })
+    try {
+      return await this.#run(operation, key, call, { ...manner, changes: true })
+    } finally {
+      if (this.traits.realDirectories) this.#ownChanges.made(key)
+    }
   }
 
   async #run<T>(
