@@ -5,7 +5,13 @@
 import { FsError } from '@ovfs/fuse-proto'
 import { uploadParts } from './part-upload.ts'
 import type { ObjectInfo, Storage } from './storage.ts'
-import { hasNoOperation, isUnsupported, isVersionLost, StorageError } from './storage-error.ts'
+import {
+  hasNoOperation,
+  isUnsupported,
+  isVersionLost,
+  StorageError,
+  versionLostError,
+} from './storage-error.ts'
 import { compareVersions, mayBeVersion } from './version.ts'
 
 const COMPARED_AT_ONCE = 1 << 20
@@ -48,9 +54,13 @@ export async function copyThroughHost(storage: Storage, { from, to, source }: Co
     const described = isKnown ? { info: source, headers: undefined } : await storage.describe(from)
     if (described === undefined) throw new FsError('ENOENT', `${JSON.stringify(from)} is gone`)
     const { info, headers } = described
+    const confirm = async () => {
+      if (await storage.readsOnCondition(from)) return
+      if (!mayBeVersion(info, await storage.stat(from))) throw versionLostError('read', from)
+    }
     try {
       if (writeCanMulti && info.size > storage.partBytes(0))
-        await uploadParts(storage, to, info.size, () => readParts(storage, from, info), { headers })
+        await uploadParts(storage, to, info.size, () => readParts(storage, from, info), { headers }, confirm)
       else {
         const bytes = info.size === 0 ? new Uint8Array(0) : await storage.read(from, 0, info.size, info.etag)
         await storage.write(to, bytes, { headers })

@@ -153,6 +153,8 @@ export class ServiceTraits {
   readonly largestCopy: number
   /** Conditions of writes, which several S3 gateways answer with 400 or 501. */
   readonly conditions: Record<ConditionName, Support> = { absent: 'unknown', etag: 'unknown' }
+  /** Reads with If-Match, which several S3 gateways answer with 400 or 501. */
+  readCondition: Support = 'unknown'
   /** A read with If-Match gets any version; undefined until one was tried. */
   ignoresIfMatch: boolean | undefined
   /** False once the service has answered that it has no copy. */

@@ -16,6 +16,7 @@ import { ListingRights } from './listing-rights.ts'
 import { OLD_VERSION } from './load-binding.ts'
 import { OwnChanges } from './own-changes.ts'
 import { PartUpload } from './part-upload.ts'
+import { ConditionalReads } from './read-condition.ts'
 import { refusalOf, withCode } from './service-answer.ts'
 import { type ConditionName, capabilityOf, type FoundTraits, ServiceTraits } from './service-traits.ts'
 import {
@@ -28,7 +29,7 @@ import {
   versionLostError,
 } from './storage-error.ts'
 import { type Transfer, TransferWatch } from './transfer-watch.ts'
-import { isSameEtag, strongEtag } from './version.ts'
+import { isSameEtag } from './version.ts'
 import { ConditionalWrites, type ObjectHeaders, type WriteCondition } from './write-condition.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
@@ -117,6 +118,9 @@ const CONDITION_REFUSED: Readonly<Record<ConditionName, string>> = {
   etag: 'the server refuses writes on condition that the object is unchanged (If-Match): ovfs looks before it replaces a file, and a change that another host makes in that moment is overwritten',
 }
 
+const READ_CONDITION_REFUSED =
+  'the server refuses reads on condition that the object is unchanged (If-Match): ovfs looks after each read whether it still is, which is one request more'
+
 const LISTING_REFUSED =
   'the credentials may not list (any more): listings fail, and of names that this daemon has not seen, the service does not tell an absent object from a denied one; objects can be used by name, and new ones made'
 
@@ -153,6 +157,7 @@ export class Storage {
   readonly #retries: RetryPolicy
   readonly #onError: (error: Error) => void
   readonly #absences = new Absences(bindingBuild.version === OLD_VERSION)
+  readonly #conditionalReads: ConditionalReads
   readonly #conditionalWrites: ConditionalWrites
   #probing: Promise<void> | undefined
   readonly #rights: ListingRights
@@ -181,6 +186,9 @@ export class Storage {
     this.#watch = new TransferWatch(options.timeoutMs, GRACE_MS, () => this.#isAlive())
     this.#onError = options.onError
     this.#rights = new ListingRights(!mayList, () => options.onWarning?.(LISTING_REFUSED))
+    this.#conditionalReads = new ConditionalReads(this.capability, this.traits, () =>
+      options.onWarning?.(READ_CONDITION_REFUSED),
+    )
     this.#conditionalWrites = new ConditionalWrites(this.capability, this.traits, name =>
       options.onWarning?.(CONDITION_REFUSED[name]),
     )
@@ -293,15 +301,12 @@ export class Storage {
    * @param etag refuses any other version, where the service can and the ETag is strong
    */
   async read(key: string, offset: number, length: number, etag?: string): Promise<Uint8Array> {
-    const ifMatch = this.capability.readWithIfMatch ? strongEtag(etag) : undefined
-    const options = {
-      offset: BigInt(offset),
-      size: BigInt(length),
-      ...(ifMatch !== undefined && { ifMatch }),
-    }
+    const range = { offset: BigInt(offset), size: BigInt(length) }
+    const fetch = (operator: Operator) =>
+      this.#conditionalReads.run(etag, condition => operator.read(key, { ...range, ...condition }))
     const bytes =
       this.traits.cutsRanges === undefined
-        ? await this.#fetch(key, length, operator => operator.read(key, options))
+        ? await this.#fetch(key, length, fetch)
         : await this.#cut(key, offset, length)
     // As a plain Uint8Array: cutting pieces from a Buffer costs twice as much.
     if (bytes.byteLength === length) return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
@@ -359,11 +364,11 @@ export class Storage {
 
   /**
    * True if the service refuses a read of another version than the one that the condition names. Some S3 gateways ignore
-   * If-Match: the first call asks for a version that cannot be, with one request.
+   * If-Match or refuse it: the first call asks for a version that cannot be, with one request.
    * @param key of an object that is there
    */
   async readsOnCondition(key: string): Promise<boolean> {
-    if (!this.capability.readWithIfMatch) return false
+    if (!this.#conditionalReads.areSent) return false
     if (this.traits.ignoresIfMatch !== undefined) return !this.traits.ignoresIfMatch
     this.#probing ??= this.#probeReadCondition(key).finally(() => {
       this.#probing = undefined

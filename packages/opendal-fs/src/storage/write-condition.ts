@@ -136,7 +136,8 @@ function headerOptions(headers: ObjectHeaders, capability: Capability): WriteOpt
   }
 }
 
-function mayRefuseCondition(error: unknown): boolean {
+/** True if a request that carried a condition may have failed for that. */
+export function mayRefuseCondition(error: unknown): boolean {
   const { status, code } = answerOf(error)
   if (refusalOf(error) !== undefined || OTHER_REASONS.has(code)) return false
   return REFUSING.has(status) || (error instanceof Error && error.message.startsWith('Unsupported ('))
