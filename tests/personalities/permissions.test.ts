@@ -213,7 +213,7 @@ it('a prefix that may not be read at all leaves the rest of the share usable', a
   expect(s3.text('open/new')).toBe('x')
 })
 
-it('credentials that may only read: writing is EACCES, and nothing changes', async () => {
+it('credentials that may only read: writing is EACCES, nothing changes, and one warning says what is missing', async () => {
   s3.put('f', 'content')
   s3.allows = operation => ['list', 'head', 'get'].includes(operation)
   mount()
@@ -223,10 +223,31 @@ it('credentials that may only read: writing is EACCES, and nothing changes', asy
   await expect(guest.unlink('f')).rejects.toMatchObject({ code: 'EACCES' })
   await expect(guest.rename('f', 'g')).rejects.toMatchObject({ code: 'EACCES' })
   expect(s3.text('f')).toBe('content')
+  await expect(guest.put('g', Buffer.alloc(20 * MIB))).rejects.toMatchObject({ code: 'EACCES' })
   expect([...s3.objects.keys()]).toEqual(['f'])
+  expect(warnings).toEqual([
+    expect.stringMatching(/the credentials may not write "f".*serve the share read-only/),
+  ])
 })
 
-it('credentials that may not delete: unlink and rename are EACCES, and no bytes are lost', async () => {
+it('a large file that may not be written is told by the same warning', async () => {
+  s3.allows = operation => ['list', 'head', 'get'].includes(operation)
+  mount({ attrs: 'none' })
+  await expect(guest.put('g', Buffer.alloc(20 * MIB))).rejects.toMatchObject({ code: 'EACCES' })
+  expect(warnings).toEqual([expect.stringContaining('the credentials may not write "g"')])
+})
+
+it('one key that is refused without a reason, among others that can be written, is no missing right', async () => {
+  mount({ attrs: 'none' })
+  await guest.put('f', 'content')
+  s3.personality = {
+    refuse: ({ operation, key }) => (operation === 'put' && key === 'odd' ? { status: 403 } : undefined),
+  }
+  await expect(guest.put('odd', 'content')).rejects.toMatchObject({ code: 'EACCES' })
+  expect(warnings).toEqual([])
+})
+
+it('credentials that may not delete: unlink and rename are EACCES, no bytes are lost, and one warning says so', async () => {
   s3.put('f', 'content')
   s3.allows = operation => operation !== 'delete'
   mount({ attrs: 'none' })
@@ -235,6 +256,7 @@ it('credentials that may not delete: unlink and rename are EACCES, and no bytes 
   await expect(guest.rename('f', 'g')).rejects.toMatchObject({ code: 'EACCES' })
   expect(await guest.text('f')).toBe('changed')
   expect(s3.text('f')).toBe('changed')
+  expect(warnings).toEqual([expect.stringContaining('the credentials may not delete "f"')])
 })
 
 it('a sidecar that the service refuses to give leaves the files of its directory usable', async () => {

@@ -31,6 +31,7 @@ import {
 import { type Transfer, TransferWatch } from './transfer-watch.ts'
 import { isSameEtag } from './version.ts'
 import { ConditionalWrites, type ObjectHeaders, type WriteCondition } from './write-condition.ts'
+import { WriteRights } from './write-rights.ts'
 
 /** `special` is what a sidecar holds and the service does not: a symbolic link, a pipe, a device. */
 export type ObjectKind = 'file' | 'directory' | 'special' | 'other'
@@ -161,6 +162,7 @@ export class Storage {
   readonly #conditionalWrites: ConditionalWrites
   #probing: Promise<void> | undefined
   readonly #rights: ListingRights
+  readonly #writeRights: WriteRights
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
   readonly #ownChanges = new OwnChanges()
@@ -186,6 +188,7 @@ export class Storage {
     this.#watch = new TransferWatch(options.timeoutMs, GRACE_MS, () => this.#isAlive())
     this.#onError = options.onError
     this.#rights = new ListingRights(!mayList, () => options.onWarning?.(LISTING_REFUSED))
+    this.#writeRights = new WriteRights(message => options.onWarning?.(message))
     this.#conditionalReads = new ConditionalReads(this.capability, this.traits, () =>
       options.onWarning?.(READ_CONDITION_REFUSED),
     )
@@ -645,7 +648,9 @@ export class Storage {
     if (this.readOnly) throw new FsError('EROFS', `${operation} ${key}: read-only`)
     if (this.#lingering.has(key)) await this.settled(key, operation)
     try {
-      return await this.#run(operation, key, call, { ...manner, changes: true })
+      const result = await this.#run(operation, key, call, { ...manner, changes: true })
+      this.#writeRights.succeeded(operation)
+      return result
     } finally {
       if (this.traits.realDirectories) this.#ownChanges.made(key)
     }
@@ -735,6 +740,8 @@ export class Storage {
 
   #failed(error: unknown, operation: string, key: string): StorageError {
     const failure = toStorageError(error, this.scheme, operation, key)
+    // A local folder has permissions of its own for each directory.
+    if (this.scheme !== 'fs') this.#writeRights.failed(failure)
     // A read of a version that is gone is an ordinary answer to a reader of a file that others change.
     const isOrdinary =
       failure.kind === 'NotFound' ||
