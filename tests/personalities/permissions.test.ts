@@ -105,6 +105,48 @@ describe('credentials that may not list', () => {
     expect(s3.text('hidden-large')).toBe('secret of another host')
   })
 
+  it('move nothing onto an object that the service conceals, neither a file nor one in a directory', async () => {
+    await guest.put('f', 'ours')
+    await guest.mkdir('d')
+    await guest.put('d/hidden', 'ours')
+    s3.put('hidden', 'secret of another host')
+    s3.put('e/hidden', 'secret of another host')
+    s3.allows = (operation, key) =>
+      operation !== 'list' && (operation === 'put' || operation === 'copy' || !/^(e\/)?hidden/.test(key))
+    await expect(guest.rename('f', 'hidden')).rejects.toMatchObject({ code: 'EACCES' })
+    await expect(guest.rename('d', 'e')).rejects.toMatchObject({ code: 'EACCES' })
+    expect(s3.text('hidden')).toBe('secret of another host')
+    expect(s3.text('e/hidden')).toBe('secret of another host')
+    expect(await guest.text('f')).toBe('ours')
+    expect(await guest.text('d/hidden')).toBe('ours')
+  })
+
+  it('leave nothing at the target of a move that fails', async () => {
+    await guest.put('f', 'ours')
+    s3.personality = {
+      refuse: ({ operation }) => (operation === 'copy' ? { status: 404, code: 'NoSuchBucket' } : undefined),
+    }
+    await expect(guest.rename('f', 'g')).rejects.toMatchObject({ name: 'StorageError' })
+    expect(s3.text('f')).toBe('ours')
+    expect(s3.objects.has('g')).toBe(false)
+  })
+
+  it('publish a large new file after its completion has failed', async () => {
+    let isRefused = true
+    s3.personality = {
+      refuse: ({ operation }) =>
+        operation === 'complete upload' && isRefused ? { status: 400, code: 'Busy' } : undefined,
+    }
+    const file = await guest.create('large')
+    const bytes = Buffer.alloc(20 * MIB, 'x')
+    await file.write(0, bytes)
+    for (let i = 0; i < 3; i++) await expect(file.fsync()).rejects.toMatchObject({ code: 'EIO' })
+    isRefused = false
+    await file.fsync()
+    await file.close()
+    expect(s3.objects.get('large')?.bytes.equals(bytes)).toBe(true)
+  })
+
   it('overwrite nothing on a server that refuses conditions too, and say so with EACCES', async () => {
     s3.personality = {
       refuse: ({ headers }) => (headers['if-none-match'] === undefined ? undefined : { status: 501 }),

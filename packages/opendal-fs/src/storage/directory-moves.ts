@@ -4,7 +4,7 @@
 import { FsError } from '@ovfs/fuse-proto'
 import { compareTimes } from '../attributes/time.ts'
 import { forEachConcurrently } from '../names/locks.ts'
-import { isAddressable } from './key-names.ts'
+import { DIRECTORY_MARKER, isAddressable, SIDECAR } from './key-names.ts'
 import {
   type Copying,
   copyObject,
@@ -15,6 +15,7 @@ import {
   NewerSource,
   notCopiedError,
   reported,
+  reservingTarget,
   tryServiceCopy,
 } from './object-copies.ts'
 import { renameObject } from './object-moves.ts'
@@ -23,6 +24,7 @@ import { isUnsupported, StorageError } from './storage-error.ts'
 import { mayBeVersion } from './version.ts'
 
 const CONCURRENT_MOVES = 16
+const OWN_SEGMENTS: ReadonlySet<string> = new Set([DIRECTORY_MARKER, SIDECAR])
 
 /** A directory that is about to be moved. Both keys end with a slash. */
 export class DirectoryMove {
@@ -183,8 +185,12 @@ class TreeMove {
     const source = object.info ?? (await storage.stat(from, true))
     if (source === undefined) return undefined
     const copying: Copying = { from, to: this.#to + path, source, target: undefined }
-    if (await tryServiceCopy(storage, copying)) return { copying, copy: undefined }
-    return { copying: { ...copying, source: await copyThroughHost(storage, copying) }, copy: undefined }
+    const copy = async () => {
+      if (await tryServiceCopy(storage, copying)) return { copying, copy: undefined }
+      return { copying: { ...copying, source: await copyThroughHost(storage, copying) }, copy: undefined }
+    }
+    // The new directory has a marker already, and what is in it has no attributes that would be lost.
+    return OWN_SEGMENTS.has(object.segment) ? copy() : reservingTarget(storage, copying, copy)
   }
 
   /**

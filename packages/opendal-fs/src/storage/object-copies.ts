@@ -91,9 +91,13 @@ export interface Copied {
 
 /**
  * Copies an object and looks at both places.
- * @throws EIO if the target is not a copy of the source; the source is never touched
+ * @throws EIO if the target is not a copy of the source, EACCES if the service conceals an object there; the source is never touched
  */
 export async function copyObject(storage: Storage, copying: Copying): Promise<Copied> {
+  return reservingTarget(storage, copying, () => copyAndLook(storage, copying))
+}
+
+async function copyAndLook(storage: Storage, copying: Copying): Promise<Copied> {
   const { from, to, source } = copying
   const canCopy = storage.canCopy(source.size)
   const target = canCopy && source.size > LARGE ? await storage.stat(to, true) : copying.target
@@ -107,6 +111,39 @@ export async function copyObject(storage: Storage, copying: Copying): Promise<Co
   const copied = await lookAtCopy(storage, { ...known, source: read })
   if (copied === undefined) throw reported(storage, notCopiedError(from, to, 'nothing was deleted'))
   return copied
+}
+
+/**
+ * Copies where the service may conceal what is at the target: an empty object that is written on condition takes the place first,
+ * so that the copy replaces nothing else. It is deleted again if there is no copy.
+ * @throws EACCES if there is an object at the target
+ */
+export async function reservingTarget<T>(
+  storage: Storage,
+  { to, target }: Copying,
+  copy: () => Promise<T>,
+): Promise<T> {
+  if (target !== undefined || !storage.isListingRefused(to)) return copy()
+  let isReserved: boolean
+  try {
+    isReserved = await storage.reserve(to)
+  } catch (error) {
+    if (!isVersionLost(error)) throw error
+    const text = `there is an object at ${JSON.stringify(to)}, which the service conceals: nothing was moved there`
+    throw reported(storage, new FsError('EACCES', text))
+  }
+  try {
+    return await copy()
+  } catch (error) {
+    // The error to report is the one that was there first.
+    if (isReserved) await release(storage, to).catch(() => undefined)
+    throw error
+  }
+}
+
+async function release(storage: Storage, key: string): Promise<void> {
+  await storage.settled(key)
+  if (storage.isReserved(key, await storage.stat(key, true))) await storage.delete(key)
 }
 
 /** Undefined if the target is not known to be a copy of the source. */

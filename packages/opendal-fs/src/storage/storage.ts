@@ -166,6 +166,8 @@ export class Storage {
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
   readonly #ownChanges = new OwnChanges()
+  /** Keys that `reserve` has written an empty object to. */
+  readonly #reserved = new Set<string>()
 
   constructor(operator: Operator, options: StorageOptions) {
     this.scheme = options.scheme
@@ -273,8 +275,13 @@ export class Storage {
    * condition takes its place: what the caller is about to write without a condition replaces that.
    */
   async requireAbsent(key: string): Promise<void> {
+    await this.reserve(key)
+  }
+
+  /** The same. True if an empty object has been written, which the caller has to replace or delete. */
+  async reserve(key: string): Promise<boolean> {
     const found = await this.#look(key, true)
-    if (found === 'absent') return
+    if (found === 'absent') return false
     if (found !== 'concealed') throw versionLostError('write', key)
     await this.write(key, new Uint8Array(0), { absent: true }, async () => {
       throw new FsError(
@@ -282,6 +289,13 @@ export class Storage {
         `${JSON.stringify(key)} may exist: the service neither tells nor takes conditions`,
       )
     })
+    this.#reserved.add(key)
+    return true
+  }
+
+  /** True if what was found is the empty object of `reserve`, which nothing has replaced since. */
+  isReserved(key: string, found: ObjectInfo | undefined): boolean {
+    return found?.kind === 'file' && found.size === 0 && this.#reserved.has(key)
   }
 
   /** What the service keeps of an object, with what only a copy of it needs; undefined if there is no such object. */
@@ -418,6 +432,7 @@ export class Storage {
         confirm,
       )
     await this.#change('write', key, write, { transfer })
+    this.#reserved.delete(key)
   }
 
   async #requireCondition(key: string, { absent, etag }: WriteCondition): Promise<void> {
@@ -650,6 +665,8 @@ export class Storage {
     try {
       const result = await this.#run(operation, key, call, { ...manner, changes: true })
       this.#writeRights.succeeded(operation)
+      // To begin an upload in parts changes nothing yet.
+      if (operation !== 'write') this.#reserved.delete(key)
       return result
     } finally {
       if (this.traits.realDirectories) this.#ownChanges.made(key)

@@ -234,6 +234,7 @@ export class Publisher {
     const [found] = await Promise.all([look(), this.#tree.attributes.announce(inode)])
     const isOurs =
       mayBeVersion(expected, found) ||
+      storage.isReserved(key, found) ||
       (await this.#saved?.isOurs(inode, found)) ||
       (await this.#takeLanded(inode, dirty, found))
     if (!isOurs) return this.#settleConflict(inode, dirty, found)
