@@ -21,7 +21,8 @@ export async function startRclone(): Promise<WebdavServer> {
   await mkdir(served)
   const port = await freePort()
   const args = ['serve', 'webdav', served, '--addr', `127.0.0.1:${port}`, '--config', join(dir, 'none')]
-  const caches = ['--dir-cache-time', '0s', '--cache-dir', join(dir, 'cache'), '--etag-hash', 'MD5']
+  // After a second it reads the names from the folder again, and spells some otherwise.
+  const caches = ['--dir-cache-time', '1s', '--cache-dir', join(dir, 'cache')]
   const server = await startListening(port, PROGRAM, [...args, ...caches])
   return {
     options: { endpoint: `http://127.0.0.1:${port}` },

@@ -1,10 +1,13 @@
 // Names on services whose signatures, encodings or listings alter some, each on a real server: what is written is found under its
 // name by the next daemon, and what other programs have stored is reached too and never taken for another object.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Operator } from '@ovfs/opendal-fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { missingForAzurite, startAzurite } from '../harness/azurite.ts'
 import { missingForGcs, startGcs } from '../harness/gcs.ts'
+import { missingForRclone, startRclone } from '../harness/rclone.ts'
+import { missingForWebdav, startWebdav } from '../harness/webdav.ts'
 import { Mounted } from '../model/mounted.ts'
 
 const NAMES = [
@@ -19,6 +22,8 @@ const NAMES = [
   ' both ends ',
   'back\\slash',
   'new\nline',
+  'tab\t, bell\x07, delete\x7f',
+  'pictures \u240a \u2421',
   '.ovfs-own',
   '.env',
   "it's (fine)!~*",
@@ -53,6 +58,7 @@ interface Row {
   readonly scheme: string
   readonly missing: string | undefined
   readonly start: () => Promise<{ options: Record<string, string>; stop: () => Promise<void> }>
+  readonly beforeMount?: () => Promise<void>
 }
 
 const ROWS: readonly Row[] = [
@@ -83,9 +89,29 @@ const ROWS: readonly Row[] = [
       return { options: { ...options, ...sas }, stop }
     },
   },
+  {
+    name: 'WebDAV by Apache',
+    scheme: 'webdav',
+    missing: missingForWebdav(),
+    start: async () => {
+      const { options, stop } = await startWebdav()
+      return { options: { ...options }, stop }
+    },
+  },
+  {
+    name: 'WebDAV by rclone',
+    scheme: 'webdav',
+    missing: missingForRclone(),
+    start: async () => {
+      const { options, stop } = await startRclone()
+      return { options: { ...options }, stop }
+    },
+    // Until then it remembers names as they were given, and not as its folder spells them.
+    beforeMount: () => sleep(1_100),
+  },
 ]
 
-describe.each(ROWS)('$name', ({ scheme, missing, start }) => {
+describe.each(ROWS)('$name', ({ scheme, missing, start, beforeMount }) => {
   describe.skipIf(missing !== undefined)(missing === undefined ? 'started' : `needs ${missing}`, () => {
     let options: Record<string, string>
     let stop: () => Promise<void>
@@ -110,6 +136,7 @@ describe.each(ROWS)('$name', ({ scheme, missing, start }) => {
       return {
         outside: operator(),
         mount: async () => {
+          await beforeMount?.()
           const share = await Mounted.mount(operator(), { scheme })
           mounted.push(share)
           return share

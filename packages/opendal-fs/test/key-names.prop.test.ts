@@ -89,6 +89,8 @@ it.each(SCHEMES)(
         if (segment !== name) expect(segment).toMatch(/^\.?ovfs-y-[A-Za-z0-9._-]*$/)
         if (scheme === 'gcs') expect(segment).toMatch(/^[A-Za-z0-9._~!*'()-]+$/)
         if (scheme === 'azblob') expect(segment).not.toContain('%')
+        if (scheme.startsWith('webdav'))
+          expect(segment).not.toMatch(/[\u2400-\u2421]|(?![\u0080-\u009f])\p{Cc}/u)
         if (scheme.endsWith('dots')) expect(segment.startsWith('.')).toBe(false)
       }),
     )
@@ -112,6 +114,8 @@ it.each([
   ['gcs', 'my file', 'my file'],
   ['gcs', 'naïve', 'naïve'],
   ['azblob', '100%', '100%'],
+  ['webdav', 'new\nline', 'new\nline'],
+  ['webdav', 'picture \u240a', 'picture \u240a'],
 ])('finds on %s the name %j where another program has stored it', (scheme, name, segment) => {
   const names = new KeyNames(scheme)
   expect(names.toName(segment)).toBe(name)

@@ -47,6 +47,8 @@ const RULES: Readonly<Record<string, NameRule>> = {
   // The service takes a backslash for a slash. The signature by an account key is wrong for a listing whose prefix has
   // a percent sign, and a look for a directory is such a listing.
   azblob: { never: `${CONTROL}|\\\\`, spoiled: '%' },
+  // rclone lists a control character as its picture (U+2400 to U+2421), and takes the picture for the character.
+  webdav: { spoiled: `${CONTROL}|[\\u2400-\\u2421]` },
 }
 
 const ALIASED = new RegExp(
