@@ -9,7 +9,7 @@ import { PRELUDE } from '../guest/checks.ts'
 import { hostCalls } from '../guest/host-calls.ts'
 import { missingForNativeMount } from '../harness/native-mount.ts'
 import { ALL_CHECKS } from './all-checks.ts'
-import { differencesOf } from './differences.ts'
+import { type Difference, differencesOf } from './differences.ts'
 import { killsOf } from './kills.ts'
 import { PROGRAM_PRELUDE } from './program-checks.ts'
 import { ServedShare } from './served-share.ts'
@@ -32,6 +32,19 @@ const SNAPSHOT = `
 cd $share || exit
 find . -mindepth 1 \\( -type f -printf '%p %y %m %s\\n' -o -printf '%p %y %m %l\\n' \\) | sort
 find . -type f -print0 | sort -z | xargs -0 md5sum
+`
+
+const REMOVE_ALL = `
+set -ex
+cd $share
+rm -rf -- * .[!.]*
+[ -z "$(ls -A)" ]
+`
+const REMOVE_FILES = `
+set -ex
+cd $share
+find . -mindepth 1 ! -type d -delete
+[ -z "$(find . -mindepth 1 ! -type d)" ]
 `
 
 export function battery(name: BatteryServiceName): void {
@@ -72,20 +85,22 @@ export function battery(name: BatteryServiceName): void {
     const inDirectory = (script: string) => `set -ex\ncd $share/$check\n${script}`
     const differences = differencesOf(name)
     const differenceOf = (check: string) => differences.find(({ checks }) => checks.includes(check))
+    const differenceAfter = (check: string) =>
+      differences.find(({ afterRestart }) => afterRestart?.includes(check))
+    const claimOf = (title: string, difference: Difference | undefined) =>
+      difference === undefined ? title : `does not hold: ${title}. ${difference.reason}`
+    const judge = ({ status, trace }: ShellResult, difference: Difference | undefined) => {
+      if (difference === undefined) expect(status, report(trace)).toBe(0)
+      else expect(status).not.toBe(0)
+    }
 
     for (const [check, { title, script }] of Object.entries(ALL_CHECKS)) {
       const difference = differenceOf(check)
-      const claim = difference === undefined ? title : `does not hold: ${title}. ${difference.reason}`
       test(
-        claim,
+        claimOf(title, difference),
         async () => {
-          const { status, trace } = await run(
-            check,
-            `mkdir $share/$check\n${inDirectory(script)}`,
-            difference === undefined ? 150 : 10,
-          )
-          if (difference === undefined) expect(status, report(trace)).toBe(0)
-          else expect(status).not.toBe(0)
+          const body = `mkdir $share/$check\n${inDirectory(script)}`
+          judge(await run(check, body, difference === undefined ? 150 : 10), difference)
         },
         LIMIT_MS + 5000,
       )
@@ -103,23 +118,23 @@ export function battery(name: BatteryServiceName): void {
 
     for (const [check, { title, after }] of Object.entries(ALL_CHECKS)) {
       if (after === undefined || differenceOf(check) !== undefined) continue
+      const difference = differenceAfter(check)
       test(
-        `after the restart: ${title}`,
-        async () => {
-          const { status, trace } = await run(check, inDirectory(after))
-          expect(status, report(trace)).toBe(0)
-        },
+        `after the restart: ${claimOf(title, difference)}`,
+        async () => judge(await run(check, inDirectory(after)), difference),
         LIMIT_MS + 5000,
       )
     }
 
+    const keepsDirectories = differences.some(difference => difference.keepsDirectories)
     test(
-      'everything is removed, and a daemon that starts then finds nothing',
+      `everything${keepsDirectories ? ' but directories' : ''} is removed, and a daemon that starts then finds no more`,
       async () => {
-        const { status, trace } = await run('.', 'set -ex\ncd $share\nrm -rf -- * .[!.]*\n[ -z "$(ls -A)" ]')
+        const { status, trace } = await run('.', keepsDirectories ? REMOVE_FILES : REMOVE_ALL)
         expect(status, report(trace)).toBe(0)
+        const left = await run('.', SNAPSHOT)
         await share.restart()
-        expect((await run('.', SNAPSHOT)).trace).toBe((await run('.', 'md5sum </dev/null')).trace)
+        expect((await run('.', SNAPSHOT)).trace).toBe(left.trace)
       },
       2 * LIMIT_MS,
     )

@@ -9,6 +9,10 @@ export interface Difference {
   readonly on: readonly BatteryServiceName[] | ((can: Capability) => boolean)
   /** Keys of the checks. */
   readonly checks: readonly string[]
+  /** Keys of checks that hold until the restart, and whose `after` fails. */
+  readonly afterRestart?: readonly string[]
+  /** No directory can be removed: those of the checks stay. */
+  readonly keepsDirectories?: boolean
   readonly reason: string
 }
 
@@ -24,12 +28,36 @@ export const DIFFERENCES: readonly Difference[] = [
     reason:
       'A copied blob is another version: renaming a directory loses the times that programs gave its files.',
   },
+  {
+    on: ['nginx'],
+    checks: [
+      'tree',
+      'rename-tree',
+      'rename-case',
+      'wildcards',
+      'odd-names',
+      'change-kind',
+      'deep',
+      'many',
+      'changed-outside',
+      'listed-outside',
+    ],
+    afterRestart: ['dot-names', 'long-path'],
+    keepsDirectories: true,
+    reason:
+      'The server deletes a directory with everything in it, and does not list names that begin with a dot: what looks empty may hold files of others. Removing and renaming a directory fails with EPERM.',
+  },
 ]
 
 /** The differences of one service. */
 export function differencesOf(name: BatteryServiceName): readonly Difference[] {
   const can = capabilityOf(SERVICES[name])
   return DIFFERENCES.filter(({ on }) => (typeof on === 'function' ? on(can) : on.includes(name)))
+}
+
+/** Keys of all checks that fail on a service, before or after the restart. */
+export function failingOn(name: BatteryServiceName): ReadonlySet<string> {
+  return new Set(differencesOf(name).flatMap(({ checks, afterRestart = [] }) => [...checks, ...afterRestart]))
 }
 
 /** What OpenDAL says that it can do on a service. Connects to nothing. */

@@ -141,6 +141,7 @@ export const SERVICES = {
     largest: 'what the server allows; sent in one piece',
     missing: missingForRclone,
     start: () => startRclone().then(webdav),
+    entries: 300,
   },
   redis: {
     scheme: 'redis',

@@ -15,6 +15,8 @@ test.skipIf(another)(`docs/SERVICES.md shows what the battery finds${needs}`, ()
 })
 
 test('each difference names checks that there are', () => {
-  for (const { checks } of DIFFERENCES)
+  for (const { checks, afterRestart = [] } of DIFFERENCES) {
     for (const check of checks) expect(Object.keys(ALL_CHECKS)).toContain(check)
+    for (const check of afterRestart) expect(ALL_CHECKS[check]?.after).toBeDefined()
+  }
 })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Capability } from '@ovfs/opendal-fs'
 import { repository } from '../harness/initramfs.ts'
 import { ALL_CHECKS } from './all-checks.ts'
-import { capabilityOf, differencesOf } from './differences.ts'
+import { capabilityOf, differencesOf, failingOn } from './differences.ts'
 import { type BatteryService, type BatteryServiceName, SERVICES } from './services.ts'
 
 export const SERVICES_DOCUMENT = join(repository, 'docs', 'SERVICES.md')
@@ -41,14 +41,13 @@ export function servicesTable(): string {
     const service: BatteryService = SERVICES[name]
     const can = capabilityOf(service)
     const differences = differencesOf(name)
-    const failing = new Set(differences.flatMap(({ checks }) => checks)).size
     const references = differences.map(({ reason }) => {
       if (!notes.includes(reason)) notes.push(reason)
       return notes.indexOf(reason) + 1
     })
     return [
       service.title,
-      String(CHECK_COUNT - failing),
+      String(CHECK_COUNT - failingOn(name).size),
       renameOf(can),
       conditionsOf(can),
       can.writeCanMulti ? 'in parts' : 'in one piece',
