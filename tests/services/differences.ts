@@ -23,12 +23,6 @@ export const DIFFERENCES: readonly Difference[] = [
     reason: 'OpenDAL cannot list it: a file that another client stores is found by its name only.',
   },
   {
-    on: ['azure-key', 'azure-sas'],
-    checks: ['rename-tree'],
-    reason:
-      'A copied blob is another version: renaming a directory loses the times that programs gave its files.',
-  },
-  {
     on: ['nginx'],
     checks: [
       'tree',

@@ -42,6 +42,9 @@ export class PlainS3 {
   intercept: (request: S3Request) => Answer | undefined = () => undefined
   /** Runs when a request has been done, before it is answered. */
   before: (request: S3Request) => Promise<void> | void = () => undefined
+  /** A copy gets an etag of its own, as on Azure Blob. */
+  copiesAreNew = false
+  #copies = 0
   readonly #uploads = new Map<string, Map<number, Buffer>>()
   readonly #server: Server
 
@@ -159,7 +162,7 @@ export class PlainS3 {
     const { bytes, etag, modified } = stored
     if (copyOf !== undefined) {
       // As S3 does: the copy has one part, whatever the object had.
-      this.put(key, bytes, stored.headers)
+      this.put(key, bytes, stored.headers, this.copiesAreNew ? `copy-${++this.#copies}` : undefined)
       return { status: 200, body: `<CopyObjectResult><ETag>${etag}</ETag></CopyObjectResult>` }
     }
     const ifMatch = headers['if-match']

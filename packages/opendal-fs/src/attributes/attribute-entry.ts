@@ -3,6 +3,8 @@
 
 import { S_IFMT } from '../names/inode.ts'
 import { isRecord } from '../shapes.ts'
+import type { MovedVersion } from '../storage/moved-versions.ts'
+import { isVersionNamed, versionName } from '../storage/version.ts'
 import type { Time } from './time.ts'
 
 /** Undefined members are as the service or the options have it. */
@@ -44,6 +46,13 @@ const S_IFREG = 0o100000
 export function isSpecial({ mode }: { readonly mode?: number | undefined }): boolean {
   const type = (mode ?? 0) & S_IFMT
   return type !== 0 && type !== S_IFREG && type !== S_IFDIR
+}
+
+/** An entry as it holds for the copy of an object: the same one if nothing of it depends on the version. */
+export function entryOfCopy<T extends AttributeEntry | undefined>(entry: T, moved: MovedVersion): T {
+  if (entry?.version === undefined || !isVersionNamed(moved.before, entry.version)) return entry
+  const version = versionName(moved.after)
+  return version === entry.version ? entry : { ...entry, version }
 }
 
 /** @param entries by the key segments of their names */

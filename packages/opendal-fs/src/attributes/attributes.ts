@@ -13,9 +13,11 @@ import { forEachConcurrently, type SharedLock } from '../names/locks.ts'
 import type { Tree } from '../names/tree.ts'
 import type { Settings } from '../options.ts'
 import type { SessionRecord } from '../session/session-record.ts'
+import type { MovedVersions, SidecarMover } from '../storage/moved-versions.ts'
 import type { ListedObject, ObjectInfo } from '../storage/storage.ts'
 import { type AttributeEntry, isSpecial } from './attribute-entry.ts'
 import { entryOf, isStandard, showEntry } from './inode-entry.ts'
+import { MovedSidecars } from './moved-sidecars.ts'
 import { type Creator, clearPrivileges, giveTo } from './ownership.ts'
 import { Sidecar } from './sidecar.ts'
 import { now } from './time.ts'
@@ -264,6 +266,17 @@ export class Attributes {
   moved({ directory }: Inode): void {
     directory?.sidecar?.moved()
     for (const child of directory?.children.values() ?? []) this.moved(child)
+  }
+
+  /** Rewrites the sidecars below a directory that is moved; undefined if nothing is kept in any. */
+  get mover(): SidecarMover | undefined {
+    const { storage, names } = this.#tree
+    return this.kept && !storage.readOnly ? new MovedSidecars(storage, names) : undefined
+  }
+
+  /** Files of the directory were copied: what is kept of them holds for the copies. */
+  copied({ directory }: Inode, versions: MovedVersions): void {
+    directory!.sidecar?.copied(versions)
   }
 
   // Writing

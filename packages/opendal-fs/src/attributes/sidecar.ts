@@ -6,6 +6,7 @@ import { FsError } from '@ovfs/fuse-proto'
 import type { AttributeNotes, EntryChange } from '../journal/attribute-notes.ts'
 import type { EntryKey } from '../journal/journal-entries.ts'
 import type { KeyNames } from '../storage/key-names.ts'
+import type { MovedVersions } from '../storage/moved-versions.ts'
 import { replaceObject } from '../storage/object-replacement.ts'
 import { refusalOf } from '../storage/service-answer.ts'
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
@@ -16,6 +17,7 @@ import {
   decodeEntries,
   type Entries,
   encodeEntries,
+  entryOfCopy,
   isSpecial,
   LARGEST_SIDECAR,
 } from './attribute-entry.ts'
@@ -192,6 +194,23 @@ export class Sidecar {
   moved(): void {
     for (const [segment, change] of this.#changes)
       if (this.#notes?.has(segment) === true) this.#notes.put(segment, change)
+  }
+
+  /** The files were copied: entries for the versions before hold for the copies from now on. */
+  copied(versions: MovedVersions): void {
+    // The object is another one too.
+    this.#info = undefined
+    this.until = 0
+    for (const [segment, moved] of versions) {
+      const stored = this.#stored.get(segment)
+      if (stored !== undefined) this.#stored.set(segment, entryOfCopy(stored, moved))
+      const change = this.#changes.get(segment)
+      const entry = change && entryOfCopy(change.entry, moved)
+      if (change === undefined || entry === change.entry) continue
+      const next = { ...change, entry }
+      this.#changes.set(segment, next)
+      this.#record?.changed(segment, next)
+    }
   }
 
   /** The object is not ours to change. */

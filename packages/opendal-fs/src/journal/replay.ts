@@ -5,6 +5,7 @@
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromPlain, isSpecial } from '../attributes/attribute-entry.ts'
+import { MovedSidecars } from '../attributes/moved-sidecars.ts'
 import type { Time } from '../attributes/time.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import type { Settings } from '../options.ts'
@@ -272,7 +273,8 @@ export class Replay {
   }
 
   async #moveDirectory({ from, to }: MoveEntry): Promise<boolean> {
-    const staying = await finishDirectoryMove(this.#storage, from, to)
+    const sidecars = this.#keepsTimes ? new MovedSidecars(this.#storage, this.#names) : undefined
+    const staying = await finishDirectoryMove(this.#storage, from, to, sidecars)
     for (const key of staying) this.#conflicts.push({ key, keptAs: undefined })
     return staying.length === 0
   }

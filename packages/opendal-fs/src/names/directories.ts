@@ -139,7 +139,8 @@ export class Directories {
         if (child.attrUntil === FOREVER && listing.get(child.name) === undefined)
           listing.add(child.name, 'file')
       }
-      listing.until = clock.now() + this.#settings.entryTtlMs
+      // Dropped meanwhile, it is of before a change.
+      listing.until = directory.listing === listing ? clock.now() + this.#settings.entryTtlMs : 0
     }
     directory.listing = listing
     listing.loading = load().then(

@@ -6,9 +6,11 @@ import { now } from '../attributes/time.ts'
 import { type MoveEntry, versionOf } from '../journal/journal-entries.ts'
 import type { Change } from '../journal/journal-record.ts'
 import type { NameJournal } from '../journal/name-journal.ts'
-import { DirectoryMove } from '../storage/directory-moves.ts'
+import { DirectoryMove, type MovedDirectory } from '../storage/directory-moves.ts'
+import { groupedByDirectory, type MovedVersion, type MovedVersions } from '../storage/moved-versions.ts'
 import { type Moved, moveObject } from '../storage/object-moves.ts'
 import type { ObjectInfo } from '../storage/storage.ts'
+import { compareVersions } from '../storage/version.ts'
 import type { Inode } from './inode.ts'
 import type { SharedLock } from './locks.ts'
 import type { Namespace } from './namespace.ts'
@@ -225,7 +227,7 @@ export class Renamer {
     const segment = this.#tree.names.toSegment(newName)
     const to = `${this.#tree.key(newParent)}${segment}/`
     await this.#namespace.takeIn(source)
-    const prepared = await DirectoryMove.prepare(storage, from, to)
+    const prepared = await DirectoryMove.prepare(storage, from, to, attributes.mover)
     if (target !== undefined) {
       if (target.directory === undefined) throw new FsError('ENOTDIR')
       await this.#tree.table.holding([target], () => this.#replaceDirectory(target))
@@ -244,24 +246,27 @@ export class Renamer {
       drops: [],
     }
     const work = async () => {
-      let somethingStays = false
+      let moved: MovedDirectory | undefined
+      this.#tree.moving = source
       try {
         await attributes.moving(source, newParent, segment, async () => {
           await this.#namespace.keepParent(parent)
-          somethingStays = await prepared.run(target !== undefined)
+          moved = await prepared.run(target !== undefined)
         })
       } catch (error) {
         this.#forgetTarget(newParent, newName, undefined)
         throw error
+      } finally {
+        this.#tree.moving = undefined
       }
       this.#tree.table.together(() => this.#move(source, newParent, newName, segment))
-      this.#unpin(source)
+      this.#takeNewVersions(source, '', groupedByDirectory(moved!.versions))
       for (const inode of filesWithin(source)) {
         if (inode.file!.dirty === undefined) continue
         const info = await storage.stat(this.#tree.key(inode)).catch(() => undefined)
         this.#takeNewVersion(inode, info)
       }
-      if (somethingStays) await this.#keepOldName(parent, name)
+      if (moved!.somethingStays) await this.#keepOldName(parent, name)
     }
     await this.#during(entry, source, newParent, segment, target, work)
   }
@@ -290,18 +295,43 @@ export class Renamer {
     this.#tree.table.record?.shown(inode)
   }
 
-  /** The versions of everything below may have other names now; the bytes are the same. */
-  #unpin(directory: Inode): void {
-    for (const inode of directory.directory!.children.values()) {
-      if (inode.directory !== undefined) this.#unpin(inode)
-      else {
-        this.#forgetVersion(inode)
-        if (inode.file!.dirty === undefined) inode.attrUntil = 0
-      }
-      if (inode.file?.content !== undefined) inode.file.content.etag = undefined
-      inode.epoch++
+  /**
+   * The bytes of everything below are the same; the storage may know them by other versions now, which are no other client's.
+   * @param path of the directory below the one that was moved
+   * @param versions those that are known, by directory
+   */
+  #takeNewVersions(inode: Inode, path: string, versions: ReadonlyMap<string, MovedVersions>): void {
+    const directory = inode.directory!
+    const own: MovedVersions = versions.get(path) ?? new Map()
+    this.#tree.attributes.copied(inode, own)
+    // What was listed at the old place, or is being asked for there, names the versions from before the move.
+    directory.changes++
+    directory.absent.clear()
+    if (directory.listing !== undefined) directory.listing.until = 0
+    directory.listing = undefined
+    for (const child of directory.children.values()) {
+      const segment = this.#tree.segment(child)
+      if (child.directory !== undefined) this.#takeNewVersions(child, `${path}${segment}/`, versions)
+      else this.#takeCopied(child, own.get(segment))
+      child.epoch++
     }
   }
+
+  #takeCopied(inode: Inode, moved: MovedVersion | undefined): void {
+    const file = inode.file!
+    const isFile = inode.kind === 'file'
+    file.info = file.info && versionOfCopy(file.info, isFile ? moved : undefined)
+    file.replaced = file.replaced && versionOfCopy(file.replaced, moved)
+    this.#tree.table.record?.shown(inode)
+    if (file.content !== undefined) file.content.etag = file.info?.etag
+    if (file.dirty === undefined) inode.attrUntil = 0
+  }
+}
+
+/** What is known of an object after a move: only its size, unless the move has seen that version and its copy. */
+function versionOfCopy(info: ObjectInfo, moved: MovedVersion | undefined): ObjectInfo {
+  const isSeen = moved?.after.etag !== undefined && compareVersions(info, moved.before) === 'same'
+  return isSeen ? moved.after : { ...info, mtime: undefined, etag: undefined }
 }
 
 function* filesWithin(inode: Inode): Generator<Inode> {

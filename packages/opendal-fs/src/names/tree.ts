@@ -34,6 +34,8 @@ export class Tree {
   readonly clock: CoarseClock
   readonly cache: BlockCache
   readonly attributes: Attributes
+  /** The directory whose objects are being moved; one at a time. Until that is done their inodes have their old keys. */
+  moving: Inode | undefined
   readonly #settings: Settings
   readonly #absent: EntryOut & { entryValid: number; entryValidNsec: number }
 
@@ -222,8 +224,8 @@ export class Tree {
     if (child !== undefined && child.attrUntil === FOREVER) return child
     const vanished = info === undefined || (child !== undefined && !isSameType(child, info))
     if (child !== undefined && vanished) {
-      // Publishing what lies below will bring the directory back.
-      if (child.unpublished) return this.#trust(child)
+      // Publishing what lies below will bring the directory back; what is being moved is at its new key already.
+      if (child.unpublished || (info === undefined && this.#isMoving(child))) return this.#trust(child)
       this.detach(child)
       child = undefined
     }
@@ -244,6 +246,10 @@ export class Tree {
       child.segment = info.segment
     this.apply(child, info)
     return child
+  }
+
+  #isMoving(inode: Inode): boolean {
+    return this.moving !== undefined && inode.isWithin(this.moving)
   }
 
   #trust(inode: Inode): Inode {

@@ -6,6 +6,13 @@ import { compareTimes } from '../attributes/time.ts'
 import { forEachConcurrently } from '../names/locks.ts'
 import { DIRECTORY_MARKER, isAddressable, SIDECAR } from './key-names.ts'
 import {
+  groupedByDirectory,
+  hasOtherVersion,
+  type MovedVersion,
+  type MovedVersions,
+  type SidecarMover,
+} from './moved-versions.ts'
+import {
   type Copying,
   copyObject,
   copyThroughHost,
@@ -26,32 +33,48 @@ import { mayBeVersion } from './version.ts'
 const CONCURRENT_MOVES = 16
 const OWN_SEGMENTS: ReadonlySet<string> = new Set([DIRECTORY_MARKER, SIDECAR])
 
+export interface MovedDirectory {
+  /** Something stays in the old directory, because another client has stored it there meanwhile. */
+  readonly somethingStays: boolean
+  /** Of the files that were copied, by path; none where the service moved the directory itself. */
+  readonly versions: MovedVersions
+}
+
 /** A directory that is about to be moved. Both keys end with a slash. */
 export class DirectoryMove {
   readonly #storage: Storage
+  readonly #sidecars: SidecarMover | undefined
   readonly #from: string
   readonly #to: string
   #tree: TreeMove | undefined
 
-  private constructor(storage: Storage, from: string, to: string) {
+  private constructor(storage: Storage, from: string, to: string, sidecars: SidecarMover | undefined) {
     this.#storage = storage
     this.#from = from
     this.#to = to
+    this.#sidecars = sidecars
   }
 
-  /** @throws EIO if it holds a key that cannot be moved */
-  static async prepare(storage: Storage, from: string, to: string): Promise<DirectoryMove> {
-    const move = new DirectoryMove(storage, from, to)
-    if (!storage.traits.movesDirectories) move.#tree = await TreeMove.list(storage, from, to)
+  /**
+   * @param sidecars undefined if nothing is kept beside files
+   * @throws EIO if it holds a key that cannot be moved
+   */
+  static async prepare(
+    storage: Storage,
+    from: string,
+    to: string,
+    sidecars?: SidecarMover,
+  ): Promise<DirectoryMove> {
+    const move = new DirectoryMove(storage, from, to, sidecars)
+    if (!storage.traits.movesDirectories) move.#tree = await TreeMove.list(storage, from, to, sidecars)
     return move
   }
 
   /**
    * There must be nothing at the target, or an empty directory.
    * @param hadTarget a directory was removed there to make room; a failure leaves one there
-   * @returns true if something stays in the old directory, because another client has stored it there meanwhile
    */
-  async run(hadTarget = false): Promise<boolean> {
+  async run(hadTarget = false): Promise<MovedDirectory> {
     const [storage, from, to] = [this.#storage, this.#from, this.#to]
     // A local folder does that itself. What has just been emptied needs no other look where nothing in it would be replaced.
     const isSafe = storage.scheme === 'fs' || (hadTarget && !storage.traits.renameReplacesDirectories)
@@ -59,17 +82,17 @@ export class DirectoryMove {
     if (this.#tree !== undefined) return this.#tree.run(hadTarget)
     try {
       await renameObject(storage, from.slice(0, -1), to.slice(0, -1))
-      return false
+      return { somethingStays: false, versions: new Map() }
     } catch (error) {
       if (storage.scheme === 'fs' || !(error instanceof StorageError) || !isUnsupported(error)) throw error
       // What is not listed would neither be copied nor stay.
       storage.requireDeletable(from)
       // The service does not move directories, or has moved a part of this one.
-      const tree = await TreeMove.list(storage, from, to)
+      const tree = await TreeMove.list(storage, from, to, this.#sidecars)
       if ((await storage.stat(to, true)) === undefined) return tree.run(hadTarget)
       const staying = await tree.finish()
       if (staying.length > 0) throw error
-      return false
+      return { somethingStays: false, versions: new Map() }
     }
   }
 }
@@ -78,17 +101,23 @@ export class DirectoryMove {
  * Goes on with a move that was interrupted.
  * @returns the keys below `from` that stay there because something else lies at their place
  */
-export async function finishDirectoryMove(storage: Storage, from: string, to: string): Promise<string[]> {
-  if (!storage.traits.movesDirectories) return (await TreeMove.list(storage, from, to, true)).finish()
+export async function finishDirectoryMove(
+  storage: Storage,
+  from: string,
+  to: string,
+  sidecars?: SidecarMover,
+): Promise<string[]> {
+  const list = () => TreeMove.list(storage, from, to, sidecars, true)
+  if (!storage.traits.movesDirectories) return (await list()).finish()
   if ((await storage.stat(from, true)) === undefined) return []
   const isFree = (await storage.stat(to, true)) === undefined || (await storage.list(to)).length === 0
   if (isFree) {
-    await (await DirectoryMove.prepare(storage, from, to)).run()
+    await (await DirectoryMove.prepare(storage, from, to, sidecars)).run()
     return []
   }
   // On a local folder a rename is one step, which has not happened: what lies at `to` is another client's.
   if (storage.scheme === 'fs') return [from]
-  return (await TreeMove.list(storage, from, to, true)).finish()
+  return (await list()).finish()
 }
 
 /** @throws ENOTEMPTY, ENOTDIR */
@@ -108,6 +137,7 @@ interface TreeFile {
 }
 
 interface CopiedFile {
+  readonly path: string
   readonly copying: Copying
   /** Undefined until the target has been looked at. */
   copy: ObjectInfo | undefined
@@ -115,6 +145,7 @@ interface CopiedFile {
 
 class TreeMove {
   readonly #storage: Storage
+  readonly #sidecars: SidecarMover | undefined
   readonly #from: string
   readonly #to: string
   readonly #directories = ['']
@@ -122,18 +153,25 @@ class TreeMove {
   /** Keys that cannot be moved. */
   readonly #unmovable: string[] = []
 
-  private constructor(storage: Storage, from: string, to: string) {
+  private constructor(storage: Storage, from: string, to: string, sidecars: SidecarMover | undefined) {
     this.#storage = storage
     this.#from = from
     this.#to = to
+    this.#sidecars = sidecars
   }
 
   /**
    * @param unmovableStay keys that cannot be moved stay, as if another client had stored them after the move had begun
    * @throws EIO if there are such keys and they are not to stay
    */
-  static async list(storage: Storage, from: string, to: string, unmovableStay = false): Promise<TreeMove> {
-    const tree = new TreeMove(storage, from, to)
+  static async list(
+    storage: Storage,
+    from: string,
+    to: string,
+    sidecars: SidecarMover | undefined,
+    unmovableStay = false,
+  ): Promise<TreeMove> {
+    const tree = new TreeMove(storage, from, to, sidecars)
     await tree.#list()
     const [first] = tree.#unmovable
     if (first === undefined || unmovableStay) return tree
@@ -154,9 +192,10 @@ class TreeMove {
   }
 
   /** Copies everything, and only then deletes what was copied: a failure in between leaves the source whole. */
-  async run(hadTarget: boolean): Promise<boolean> {
+  async run(hadTarget: boolean): Promise<MovedDirectory> {
     const storage = this.#storage
     const copies: CopiedFile[] = []
+    let versions: MovedVersions
     try {
       await this.#createDirectories()
       await forEachConcurrently(this.#files, CONCURRENT_MOVES, async file => {
@@ -164,6 +203,8 @@ class TreeMove {
         if (copy !== undefined) copies.push(copy)
       })
       await this.#lookAt(copies)
+      versions = versionsOf(copies)
+      await this.#carrySidecars(copies, versions, false)
     } catch (error) {
       // The error to report is the one that was there first; what cannot be cleaned up is a copy too many, not one too few.
       await this.#removeCopies(copies, hadTarget).catch(() => undefined)
@@ -175,7 +216,32 @@ class TreeMove {
       if (!(await deleteCopied(storage, copying, copy!, left))) staying.add(copying.from)
     })
     await this.#deleteDirectories(staying)
-    return staying.size > 0
+    return { somethingStays: staying.size > 0, versions }
+  }
+
+  #isSidecar(path: string): boolean {
+    return path.slice(path.lastIndexOf('/') + 1) === this.#sidecars?.segment
+  }
+
+  /** Before the first source is deleted: then the versions of all sources are known, also to a replay. */
+  async #carrySidecars(
+    copies: readonly CopiedFile[],
+    versions: MovedVersions,
+    merges: boolean,
+  ): Promise<void> {
+    const sidecars = this.#sidecars
+    if (sidecars === undefined) return
+    const groups = groupedByDirectory(versions)
+    const kept = copies.filter(({ path }) => this.#isSidecar(path))
+    await forEachConcurrently(kept, CONCURRENT_MOVES, async ({ path, copy }) => {
+      const directory = path.slice(0, path.lastIndexOf('/') + 1)
+      const own = groups.get(directory)!
+      const isChanged = ([segment, moved]: readonly [string, MovedVersion]) =>
+        segment !== sidecars.segment && hasOtherVersion(moved)
+      if (!merges && ![...own].some(isChanged)) return
+      const [from, to] = [this.#from + directory, this.#to + directory]
+      await sidecars.carry({ from, to, copy: copy!, versions: own, merges })
+    })
   }
 
   /** Undefined if the file is gone. */
@@ -185,9 +251,10 @@ class TreeMove {
     const source = object.info ?? (await storage.stat(from, true))
     if (source === undefined) return undefined
     const copying: Copying = { from, to: this.#to + path, source, target: undefined }
-    const copy = async () => {
-      if (await tryServiceCopy(storage, copying)) return { copying, copy: undefined }
-      return { copying: { ...copying, source: await copyThroughHost(storage, copying) }, copy: undefined }
+    const copy = async (): Promise<CopiedFile> => {
+      if (await tryServiceCopy(storage, copying)) return { path, copying, copy: undefined }
+      const read = await copyThroughHost(storage, copying)
+      return { path, copying: { ...copying, source: read }, copy: undefined }
     }
     // The new directory has a marker already, and what is in it has no attributes that would be lost.
     return OWN_SEGMENTS.has(object.segment) ? copy() : reservingTarget(storage, copying, copy)
@@ -225,9 +292,10 @@ class TreeMove {
 
   async #removeCopies(copies: readonly CopiedFile[], hadTarget: boolean): Promise<void> {
     const storage = this.#storage
-    await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ copying }) => {
+    await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ path, copying }) => {
       const found = await storage.stat(copying.to, true)
-      if (found?.kind === 'file' && found.size === copying.source.size) await storage.delete(copying.to)
+      const isOurs = found?.size === copying.source.size || this.#isSidecar(path)
+      if (found?.kind === 'file' && isOurs) await storage.delete(copying.to)
     })
     const made = hadTarget ? this.#directories.slice(1) : this.#directories
     for (const directory of made.toReversed()) await this.#deleteIfEmpty(this.#to + directory)
@@ -238,17 +306,17 @@ class TreeMove {
     await this.#createDirectories()
     const conflicts: string[] = []
     const staying = new Set<string>(this.#unmovable)
-    await forEachConcurrently(this.#files, CONCURRENT_MOVES, async file => {
-      const [from, to] = [this.#from + file.path, this.#to + file.path]
+    const made: CopiedFile[] = []
+    const found: CopiedFile[] = []
+    await forEachConcurrently(this.#files, CONCURRENT_MOVES, async ({ path }) => {
+      const [from, to] = [this.#from + path, this.#to + path]
       const [source, target] = await Promise.all([storage.stat(from, true), storage.stat(to, true)])
       if (source === undefined) return
       const copying: Copying = { from, to, source, target }
       if (target === undefined) {
-        const { info, left } = await copyObject(storage, copying)
-        if (!(await deleteCopied(storage, copying, info, left))) staying.add(from)
-      } else if (await isSameObject(storage, from, source, to, target)) {
-        if (mayBeVersion(source, await storage.stat(from, true))) await storage.delete(from)
-        else staying.add(from)
+        made.push({ path, copying, copy: (await copyObject(storage, copying)).info })
+      } else if (this.#isSidecar(path) || (await isSameObject(storage, from, source, to, target))) {
+        found.push({ path, copying, copy: target })
       } else {
         staying.add(from)
         // Stored at the old place after the copy was made: the move itself is done.
@@ -256,6 +324,20 @@ class TreeMove {
           storage.report(new NewerSource(from, to))
         else conflicts.push(from)
       }
+    })
+    const versions = versionsOf([...made, ...found])
+    await this.#carrySidecars(made, versions, false)
+    await this.#carrySidecars(found, versions, true)
+    await forEachConcurrently(made, CONCURRENT_MOVES, async ({ copying, copy }) => {
+      const left = await storage.stat(copying.from, true)
+      if (!(await deleteCopied(storage, copying, copy!, left))) staying.add(copying.from)
+    })
+    await forEachConcurrently(found, CONCURRENT_MOVES, async ({ path, copying: { from, source } }) => {
+      // It is kept for the files that stay beside it.
+      const directory = from.slice(0, from.lastIndexOf('/') + 1)
+      const isNeeded = this.#isSidecar(path) && [...staying].some(key => key.startsWith(directory))
+      if (!isNeeded && mayBeVersion(source, await storage.stat(from, true))) await storage.delete(from)
+      else staying.add(from)
     })
     await this.#deleteDirectories(staying)
     return [...conflicts, ...this.#unmovable]
@@ -281,4 +363,8 @@ class TreeMove {
     if (storage.traits.realDirectories && (await storage.hasChildren(key, () => false))) return
     await storage.delete(key)
   }
+}
+
+function versionsOf(copies: readonly CopiedFile[]): MovedVersions {
+  return new Map(copies.map(({ path, copying, copy }) => [path, { before: copying.source, after: copy! }]))
 }
