@@ -1,6 +1,13 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { Operator } from '../src/storage/binding.ts'
-import { isNotFound, isUnsupported, isVersionLost, toStorageError } from '../src/storage/storage-error.ts'
+import { answerOf } from '../src/storage/service-answer.ts'
+import {
+  isAnswer,
+  isNotFound,
+  isUnsupported,
+  isVersionLost,
+  toStorageError,
+} from '../src/storage/storage-error.ts'
 
 const of = (text: string, scheme = 's3') => toStorageError(new Error(text), scheme, 'read', 'k')
 
@@ -85,4 +92,38 @@ it('recognises what a real service says', async () => {
     .catch((error: unknown) => toStorageError(error, 'memory', 'stat', 'nothing'))
   expect(isNotFound(error)).toBe(true)
   expect(isVersionLost(error)).toBe(true)
+})
+
+describe('a failure of the network, of an object whose name reads like an answer', () => {
+  const ofKey = (key: string, operation: string) =>
+    new Error(
+      `Unexpected (temporary) at ${operation}, context: { url: http://h/b/x, called: http_util::Client::send, service: s3, path: ${key}, written: 1 } => send http request, source: error sending request for url (http://h/b/x)`,
+    )
+
+  it.each(['status: 416, x', 'a => reader got too little data', 'response: Parts { status: 416, x }'])(
+    'is no lost version when %s is written',
+    key => {
+      const error = toStorageError(ofKey(key, 'write'), 's3', 'write', key)
+      expect(isVersionLost(error)).toBe(false)
+      expect(error).toMatchObject({ code: 'EIO', transient: true })
+    },
+  )
+
+  it.each(['status: 416, x', 'response: Parts { status: 416, x }', 'x => reader got too little data'])(
+    'is no lost version when %s is read',
+    key => {
+      expect(isVersionLost(toStorageError(ofKey(key, 'read'), 's3', 'read', key))).toBe(false)
+    },
+  )
+
+  it('is no answer', () => {
+    expect(isAnswer(ofKey('status: 404, x', 'write'))).toBe(false)
+    expect(answerOf(ofKey('response: Parts { status: 501, x }', 'write')).status).toBeUndefined()
+  })
+
+  it('is no copy that the service does not make', () => {
+    const error = toStorageError(ofKey('status: 200, x', 'copy'), 's3', 'copy', 'k')
+    expect(error.transient).toBe(true)
+    expect(isUnsupported(error)).toBe(false)
+  })
 })

@@ -1,5 +1,6 @@
 // What an HTTP service answered to a request that failed: its status and its error code, read from the text of OpenDAL's error,
-// and what a refusal is about. Only the text after the context is searched for a code, because the context repeats the key.
+// and what a refusal is about. The context in the middle of the text repeats the key, which a guest chooses: only what precedes it is
+// searched for a status, and only what follows the context for a code.
 
 import type { Operator } from './binding.ts'
 
@@ -20,6 +21,8 @@ export interface ServiceAnswer {
 export type Refusal = 'credentials' | 'access' | 'object' | 'unclear'
 
 const STATUS = /response: Parts \{ status: (\d{3})\b/
+/** Before it, the key stands in a URL only, where it is encoded. */
+const SERVICE = /, service: \w/
 /** S3Error { code: "..." }; GcsErrorDetail { .. reason: "..." }. */
 const CODE = /\b(?:code|reason): "([^"]+)"/
 
@@ -77,7 +80,8 @@ const EXPLAINED_BY_CODE: ReadonlySet<number | undefined> = new Set([400, 401, 40
 /** @param error what an OpenDAL call rejected with, or the StorageError that was made of it */
 export function answerOf(error: unknown): ServiceAnswer {
   const text = textOf(error)
-  const status = STATUS.exec(text)?.[1]
+  const key = SERVICE.exec(text)?.index
+  const status = STATUS.exec(key === undefined ? text : text.slice(0, key))?.[1]
   const end = text.lastIndexOf(' } => ')
   const code = end < 0 ? undefined : CODE.exec(text.slice(end))?.[1]
   return { status: status === undefined ? undefined : Number(status), code }
