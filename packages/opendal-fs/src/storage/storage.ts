@@ -29,6 +29,7 @@ import {
   versionLostError,
 } from './storage-error.ts'
 import { type Transfer, TransferWatch } from './transfer-watch.ts'
+import { UploadPace } from './upload-pace.ts'
 import { isSameEtag } from './version.ts'
 import { ConditionalWrites, type ObjectHeaders, type WriteCondition } from './write-condition.ts'
 import { WriteRights } from './write-rights.ts'
@@ -107,7 +108,6 @@ const LONGEST_OPERATION_MS = 3_600_000
 const PROBE_KEY = '.ovfs-alive'
 /** Where an object must be written in one request it has to be held in memory at once. */
 const LARGEST_IN_ONE_PIECE = 1 << 30
-const CONCURRENT_PARTS = 4
 /** An ETag that no object has. */
 const NO_VERSION = '"ovfs-no-such-version"'
 const CONCURRENT_UPLOADS = 2
@@ -151,6 +151,7 @@ export class Storage {
   readonly lists: boolean
   /** Each upload holds some parts in memory. */
   readonly uploads = new Slots(CONCURRENT_UPLOADS)
+  readonly uploadPace = new UploadPace()
   readonly #connection: Connection
   readonly #watch: TransferWatch
   readonly #timeoutMs: number
@@ -477,18 +478,20 @@ export class Storage {
     condition: WriteCondition,
     completed: (size: number) => Promise<void>,
   ): Promise<PartUpload> {
+    const { concurrentParts } = this.uploadPace
     const options = {
       chunk: BigInt(partBytes),
-      concurrent: CONCURRENT_PARTS,
+      concurrent: concurrentParts,
       ...this.#conditionalWrites.options(condition),
     }
     // The parts that are under way at once share the line.
-    const transfer = { bytes: CONCURRENT_PARTS * partBytes }
+    const transfer = { bytes: concurrentParts * partBytes }
     const limitMs = this.#watch.longestMs(transfer)
     const { generation } = this.#connection
     // The writer keeps the operator that it was made with.
     const renewing = <T>(step: Promise<T>): Promise<T> =>
       step.catch(error => {
+        this.uploadPace.failed()
         this.#connection.renew(error, generation)
         throw error
       })
@@ -503,6 +506,7 @@ export class Storage {
       complete: async bytes => {
         const whole = { ...transfer, serviceMs: serviceMs(bytes) }
         await renewing(this.#change('close', key, () => writer.close(), { ...manner, transfer: whole }))
+        this.uploadPace.completed()
         await completed(bytes)
       },
       isOutdated: () => this.#connection.generation !== generation,

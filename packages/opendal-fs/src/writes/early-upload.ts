@@ -58,6 +58,7 @@ export class EarlyUploads {
   #mayBegin(inode: Inode, dirty: DirtyFile): boolean {
     return (
       !inode.removed &&
+      !this.#tree.storage.uploadPace.isFailing &&
       this.#running.size < CONCURRENT_UPLOADS &&
       !this.#tried.has(dirty) &&
       dirty.front >= this.least
