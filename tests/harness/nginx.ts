@@ -18,7 +18,7 @@ export function missingForNginx(): string | undefined {
   return existsSync(MODULE) ? undefined : `${MODULE} (libnginx-mod-http-dav-ext)`
 }
 
-export async function startNginx(): Promise<WebdavServer> {
+export async function startNginx(): Promise<WebdavServer & { readonly folder: string }> {
   const dir = await mkdtemp(join(tmpdir(), 'ovfs-nginx-'))
   const served = join(dir, 'served')
   await mkdir(served)
@@ -31,6 +31,7 @@ export async function startNginx(): Promise<WebdavServer> {
   const args = ['-p', dir, '-c', file, '-e', join(dir, 'errors')]
   const server = await startListening(port, PROGRAM, args, asRoot ? { uid, gid } : {})
   return {
+    folder: served,
     options: { endpoint: `http://127.0.0.1:${port}` },
     stop: async () => {
       await server.stop()

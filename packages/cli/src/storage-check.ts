@@ -11,6 +11,7 @@ import {
   findTraits,
   Operator,
   refusalOf,
+  untestedTraits,
 } from '@ovfs/opendal-fs'
 import { CliError } from './error.ts'
 import { requireFolder } from './host-folder.ts'
@@ -35,6 +36,10 @@ const HIDES_DOTS =
   'this server lists no names that begin with a dot (nginx does so): rmdir fails, since it would delete such files of other programs ' +
   'with their directory, and so does moving a directory; names of this share that begin with a dot are stored as ovfs-y-...'
 
+const MAY_HIDE_DOTS =
+  'the server did not answer the question whether it lists names that begin with a dot: rmdir and moving a directory may fail, since ' +
+  'they would delete such files; start ovfs again when the server answers'
+
 /** A name that cannot be a guest's file: what begins so is kept for ovfs. */
 const PROBE_KEY = '.ovfs-start-check'
 
@@ -58,16 +63,22 @@ export async function openStorage(
   const checksTable = service.createTable !== undefined && capability.write && !readOnly
   const warnings = checksTable ? [...(await tableFlaws(operator, service, options, PROBE_KEY))] : []
   const found =
-    capability.write && !readOnly ? await within(timeoutMs, findTraits(operator, service.name)) : {}
+    capability.write && !readOnly ? await within(timeoutMs, findTraits(operator, service.name), service) : {}
   if (found.hidesDots) warnings.push(HIDES_DOTS)
+  if (found.mayHideDots) warnings.push(MAY_HIDE_DOTS)
   if (!mayList) warnings.push(unlistable(service))
   return { operator, capability, mayList, warnings, found }
 }
 
 /** Nothing is found out of a server that becomes silent: the share says so of each request. */
-async function within(timeoutMs: number, finding: Promise<FoundTraits>): Promise<FoundTraits> {
+async function within(
+  timeoutMs: number,
+  finding: Promise<FoundTraits>,
+  { name }: Service,
+): Promise<FoundTraits> {
   const over = new AbortController()
-  const silence = sleep(timeoutMs, {}, { signal: over.signal }).catch(() => ({}))
+  const untested = untestedTraits(name)
+  const silence = sleep(timeoutMs, untested, { signal: over.signal }).catch(() => untested)
   try {
     return await Promise.race([finding, silence])
   } finally {

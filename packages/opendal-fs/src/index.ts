@@ -7,6 +7,6 @@ export { type BindingBuild, bindingBuild, type Capability, Operator } from './st
 export { BindingError } from './storage/load-binding.ts'
 export { AbandonedUpload } from './storage/part-upload.ts'
 export { type Refusal, refusalOf } from './storage/service-answer.ts'
-export { capabilityOf, type FoundTraits, findTraits } from './storage/service-traits.ts'
+export { capabilityOf, type FoundTraits, findTraits, untestedTraits } from './storage/service-traits.ts'
 export { StorageError, type StorageErrorKind } from './storage/storage-error.ts'
 export { ConflictError } from './writes/conflict.ts'

@@ -359,7 +359,7 @@ class TreeMove {
   /** Where directories exist by themselves, deleting one may delete what another client has just stored in it. */
   async #deleteIfEmpty(key: string): Promise<void> {
     const storage = this.#storage
-    if (storage.traits.hidesDots) return
+    if (storage.traits.mayHideDots) return
     if (storage.traits.realDirectories && (await storage.hasChildren(key, () => false))) return
     await storage.delete(key)
   }

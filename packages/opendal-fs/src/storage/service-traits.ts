@@ -3,7 +3,9 @@
 
 import type { Time } from '../attributes/time.ts'
 import { bindingBuild, type Capability, type Operator } from './binding.ts'
+import { temporarySegment } from './key-names.ts'
 import { OLD_VERSION } from './load-binding.ts'
+import { refusalOf } from './service-answer.ts'
 
 /** Facts that hold for every server of a scheme. */
 interface SchemeTraits {
@@ -108,25 +110,37 @@ export function capabilityOf(operator: Operator, scheme: string): Capability {
 export interface FoundTraits {
   /** It leaves names that begin with a dot out of its listings (nginx with dav-ext). */
   readonly hidesDots?: boolean
+  /** It could not be found out whether it does. */
+  readonly mayHideDots?: boolean
 }
 
-/** Nobody has a file of that name: names that begin so are escaped. */
-const PROBE = '.ovfs-start-check'
+/** What is known of a server that did not answer in time. */
+export function untestedTraits(scheme: string): FoundTraits {
+  return scheme === 'webdav' ? { mayHideDots: true } : {}
+}
 
 /**
- * Looks what the server does with names that begin with a dot: three requests, on WebDAV alone. What it does not allow to be found
- * out, a share without the right to write for example, is as usual.
+ * Looks what the server does with names that begin with a dot: three requests, on WebDAV alone. Where the credentials may not write,
+ * it is taken for a usual server, since nothing can be deleted there either.
  * @param operator writes
  */
 export async function findTraits(operator: Operator, scheme: string): Promise<FoundTraits> {
   if (scheme !== 'webdav') return {}
+  // Another host that starts at the same time must not delete it.
+  const probe = temporarySegment()
   try {
-    await operator.write(PROBE, Buffer.alloc(0))
+    await operator.write(probe, Buffer.alloc(0))
+  } catch (error) {
+    return refusalOf(error) === undefined ? untestedTraits(scheme) : {}
+  }
+  try {
     const listed = await operator.list('/')
-    await operator.delete(PROBE)
-    return { hidesDots: !listed.some(entry => entry.path() === PROBE) }
+    return { hidesDots: !listed.some(entry => entry.path() === probe) }
   } catch {
-    return {}
+    return untestedTraits(scheme)
+  } finally {
+    // What could not be cleaned up is an object too many, which is not listed.
+    await operator.delete(probe).catch(() => undefined)
   }
 }
 
@@ -163,11 +177,14 @@ export class ServiceTraits {
   readonly asksForSpellings: boolean
   /** Listings lack names that begin with a dot, so that a directory which looks empty may hold something. */
   readonly hidesDots: boolean
+  /** The same, or it is not known: a directory that looks empty is not deleted. */
+  readonly mayHideDots: boolean
   readonly #misplaced: RegExp | undefined
   readonly #wholeSeconds: 'down' | 'up' | undefined
 
   constructor(scheme: string, found: FoundTraits = {}, binding = bindingBuild.version) {
     this.hidesDots = found.hidesDots ?? false
+    this.mayHideDots = this.hidesDots || found.mayHideDots === true
     const traits: SchemeTraits = SCHEMES[scheme] ?? {}
     const { realDirectories = false, movesDirectories = false, wholeSeconds } = traits
     this.scheme = scheme

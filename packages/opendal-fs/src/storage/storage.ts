@@ -552,9 +552,9 @@ export class Storage {
    * @throws EPERM
    */
   requireDeletable(key: string): void {
-    if (!this.traits.hidesDots || !key.endsWith('/')) return
-    const reason =
-      'the server lists no names that begin with a dot, and would delete them with their directory'
+    if (!this.traits.mayHideDots || !key.endsWith('/')) return
+    const lists = this.traits.hidesDots ? 'lists' : 'may list'
+    const reason = `the server ${lists} no names that begin with a dot, and would delete them with their directory`
     throw new FsError('EPERM', `delete ${JSON.stringify(key)}: ${reason}`)
   }
 
