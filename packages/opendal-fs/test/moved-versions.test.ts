@@ -6,8 +6,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { OpendalFs } from '../src/index.ts'
 import { Operator } from '../src/storage/binding.ts'
 import { CrashRig } from './crash-rig.ts'
-import { ctx, Guest, O_RDONLY } from './guest.ts'
+import { ctx, File, Guest, O_RDONLY, O_RDWR } from './guest.ts'
 import { PlainS3 } from './plain-s3.ts'
+import { SessionRig } from './session-rig.ts'
 
 const SIDECAR = /\.ovfs-attributes$/
 
@@ -212,4 +213,28 @@ describe('after a kill', () => {
       }
     },
   )
+})
+
+it('a file with unpublished changes is published after a kill at any step of the rename of its directory', async () => {
+  for (let steps = 0; ; steps++) {
+    s3.objects.clear()
+    const rig = new SessionRig('s3', new Operator('s3', s3.options), { attrs: 'sidecar' })
+    const guest = await rig.start()
+    await guest.mkdir('d')
+    await guest.put('d/a', 'older content')
+    await guest.fs.syncfs()
+    const { node, fh, openFlags } = await guest.open('d/a', O_RDWR)
+    await new File(guest.fs, node, fh, openFlags).write(0, 'newer')
+    const frozen = rig.freezeAfter(steps, false).then(() => 'killed' as const)
+    const renaming = guest.rename('d', 'e').then(() => 'done' as const)
+    renaming.catch(() => undefined)
+    const outcome = await Promise.race([frozen, renaming])
+    const again = await rig.restart()
+    await new File(again.fs, node, fh, openFlags).close()
+    const place = (await again.exists('e/a')) ? 'e/a' : 'd/a'
+    expect([steps, await again.text(place)]).toEqual([steps, 'newer content'])
+    await rig.close()
+    rig.remove()
+    if (outcome === 'done') break
+  }
 })

@@ -383,6 +383,16 @@ export class SessionResume {
 
 /** A move may have given the same bytes another version. */
 function forgetVersions(inode: Inode): void {
-  if (inode.file !== undefined && inode.file.dirty === undefined) inode.file.info = undefined
+  const { file } = inode
+  if (file !== undefined) {
+    // Changes stand on the bytes, which are the same: of their version only the size is sure.
+    file.info = file.dirty === undefined ? undefined : sizeOnly(file.info)
+    file.replaced = sizeOnly(file.replaced)
+    if (file.content !== undefined) file.content.etag = undefined
+  }
   for (const child of inode.directory?.children.values() ?? []) forgetVersions(child)
+}
+
+function sizeOnly(info: ObjectInfo | undefined): ObjectInfo | undefined {
+  return info && { ...info, mtime: undefined, etag: undefined }
 }
