@@ -469,3 +469,26 @@ describe('keys that OpenDAL would take for others', () => {
     expect(s3.objects.has('d/ok')).toBe(false)
   })
 })
+
+it('a directory move that fails deletes no object that another client has put in place of a copy', async () => {
+  s3.put('d/a', 'ours')
+  s3.put('d/b', 'other')
+  await start()
+  const isOfB = ({ key, method }: S3Request) => key === 'e/b' && method === 'PUT'
+  s3.intercept = request => (isOfB(request) ? s3Error('InvalidRequest', 400) : undefined)
+  s3.before = request => {
+    if (isOfB(request)) s3.put('e/a', 'THEM')
+  }
+  await expect(guest.rename('d', 'e')).rejects.toMatchObject({ code: 'EIO' })
+  expect(s3.texts()).toMatchObject({ 'd/a': 'ours', 'd/b': 'other', 'e/a': 'THEM' })
+})
+
+it('a directory move that fails deletes the copies that it has made', async () => {
+  s3.put('d/a', 'ours')
+  s3.put('d/b', 'other')
+  await start()
+  s3.intercept = ({ key, method }) =>
+    key === 'e/b' && method === 'PUT' ? s3Error('InvalidRequest', 400) : undefined
+  await expect(guest.rename('d', 'e')).rejects.toMatchObject({ code: 'EIO' })
+  expect(Object.keys(s3.texts())).toEqual(['d/a', 'd/b'])
+})

@@ -17,6 +17,7 @@ import {
   copyObject,
   copyThroughHost,
   deleteCopied,
+  holdsSameBytes,
   isCopy,
   isSameObject,
   NewerSource,
@@ -293,9 +294,12 @@ class TreeMove {
   async #removeCopies(copies: readonly CopiedFile[], hadTarget: boolean): Promise<void> {
     const storage = this.#storage
     await forEachConcurrently(copies, CONCURRENT_MOVES, async ({ path, copying }) => {
-      const found = await storage.stat(copying.to, true)
-      const isOurs = found?.size === copying.source.size || this.#isSidecar(path)
-      if (found?.kind === 'file' && isOurs) await storage.delete(copying.to)
+      const { from, to, source } = copying
+      const found = await storage.stat(to, true)
+      if (found?.kind !== 'file') return
+      // Another client may have replaced the copy by something of the same size.
+      const isOurs = this.#isSidecar(path) || (await holdsSameBytes(storage, from, source, to, found))
+      if (isOurs) await storage.delete(to)
     })
     const made = hadTarget ? this.#directories.slice(1) : this.#directories
     for (const directory of made.toReversed()) await this.#deleteIfEmpty(this.#to + directory)
