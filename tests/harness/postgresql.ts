@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from './free-port.ts'
 import { nobody, startListening } from './listening-server.ts'
 
@@ -45,6 +46,12 @@ export async function startPostgresql(): Promise<PostgresqlServer> {
   const settings = ['listen_addresses=127.0.0.1', 'fsync=off', 'max_connections=200', 'logging_collector=off']
   const args = ['-D', data, '-k', dir, '-p', String(port), ...settings.flatMap(setting => ['-c', setting])]
   const server = await startListening(port, join(bin, 'postgres'), args, { ...user, env, cwd: dir })
+  // It listens some time before it takes statements.
+  const isReady = ['-h', '127.0.0.1', '-p', String(port), '-q']
+  for (let tries = 0; spawnSync(join(bin, 'pg_isready'), isReady).status !== 0; tries++) {
+    if (tries === 600) throw new Error('PostgreSQL listens but takes no statements')
+    await sleep(50)
+  }
   const run = (statement: string) => {
     const args = [
       '-h',

@@ -5,7 +5,11 @@ import { startMoto } from './moto.ts'
 import { startS3rver } from './s3rver.ts'
 import { missingForVersitygw, startVersitygw } from './versitygw.ts'
 
-export { LONGEST_NAME } from './s3rver.ts'
+/**
+ * Bytes of the longest name between two slashes on which all of these servers replace an object. versitygw replaces one by way of
+ * a temporary name that is some 30 bytes longer; beyond 255 bytes it answers 409 ExistingObjectIsDirectory.
+ */
+export const LONGEST_NAME = 220
 
 export interface S3Server {
   /** What OpenDAL's S3 service needs, under OpenDAL's names. */
