@@ -45,9 +45,11 @@ export function servicesTable(): string {
       if (!notes.includes(reason)) notes.push(reason)
       return notes.indexOf(reason) + 1
     })
+    const run = CHECK_COUNT - (service.omits?.length ?? 0)
+    const held = run - failingOn(name).size
     return [
       service.title,
-      String(CHECK_COUNT - failingOn(name).size),
+      run === CHECK_COUNT ? String(held) : `${held} of ${run}`,
       renameOf(can),
       conditionsOf(can),
       can.writeCanMulti ? 'in parts' : 'in one piece',
