@@ -309,9 +309,17 @@ it('believes a change made here more than an answer that is older', async () => 
   const gate = new Promise<void>(resolve => {
     release = resolve
   })
-  faults.after = operation => (operation === 'stat' ? gate : undefined)
+  let answered: () => void = () => undefined
+  const isAnswered = new Promise<void>(resolve => {
+    answered = resolve
+  })
+  faults.after = operation => {
+    if (operation !== 'stat') return undefined
+    answered()
+    return gate
+  }
   const early = guest.exists('f')
-  await turn()
+  await isAnswered
   faults.after = () => undefined
   await guest.put('f', 'x')
   release()
