@@ -20,7 +20,8 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     on: can => !can.list,
     checks: ['host-file', 'listing', 'listed-outside'],
-    reason: 'OpenDAL cannot list it: a file that another client stores is found by its name only.',
+    reason:
+      'OpenDAL cannot list this service: `ls` does not show a file that another client stores, but the file can be opened by name.',
   },
   {
     on: ['nginx'],
@@ -39,7 +40,7 @@ export const DIFFERENCES: readonly Difference[] = [
     afterRestart: ['dot-names', 'long-path'],
     keepsDirectories: true,
     reason:
-      'The server deletes a directory with everything in it, and does not list names that begin with a dot: what looks empty may hold files of others. Removing and renaming a directory fails with EPERM.',
+      'The server deletes a directory with everything in it, and does not list names that begin with a dot, so a directory that looks empty may hold files of other clients. Removing and renaming a directory fails with EPERM.',
   },
 ]
 

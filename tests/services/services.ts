@@ -1,4 +1,4 @@
-// The services that the battery runs on: each a real server, or the emulator that the makers of its interface publish.
+// The services that the battery runs on: each is a real server or an emulator of a service.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
