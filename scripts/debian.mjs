@@ -1,6 +1,6 @@
-// The guest's kernel and busybox from the archive of Debian or Ubuntu, and the programs that run it. Kernel and busybox are only
-// unpacked, into .cache/guest: an installed kernel would become this machine's own at the next boot, and busybox-static would
-// displace busybox. The same again for an arm64 guest, and for one with the kernel of Debian 13.
+// Fetches the guest's kernel and busybox from the archive of Debian or Ubuntu, and installs the programs that run the guest. Kernel
+// and busybox are only unpacked, into .cache/guest: an installed kernel would boot this machine the next time, and installing
+// busybox-static would remove busybox. Does the same for an arm64 guest, and for a guest with the kernel of Debian 13.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -30,7 +30,7 @@ const arm64 = {
 /** Its kernel has virtio-fs built in, where that of Debian 12 has modules. */
 const trixie = { ...x64, dir: join(root, '.cache', 'guest-trixie'), suite: 'trixie' }
 
-/** What only the tests need. Debian's redis-server is the program of redis-tools by another name. */
+/** What only the tests need. Debian's redis-tools contains the program of redis-server under another name. */
 const testPrograms = {
   'apache2-bin': 'apache2',
   binutils: 'as',

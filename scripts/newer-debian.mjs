@@ -1,6 +1,6 @@
-// What the tests need that Debian 12 does not have, from later releases: a QEMU that can migrate a vhost-user-fs device, the
-// virtiofsd written in Rust, and a C library on which the newest build of OpenDAL's binding loads. They are only unpacked, into
-// .cache: the machine's own programs stay what they are.
+// Fetches what the tests need and Debian 12 lacks from later releases: a QEMU that can migrate a vhost-user-fs device, the virtiofsd
+// written in Rust, and a C library on which the newest build of OpenDAL's binding loads. The packages are only unpacked, into
+// .cache; the machine's own programs do not change.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'

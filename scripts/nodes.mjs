@@ -1,4 +1,5 @@
-// Every line of Node that the tests also run on, in .cache/nodes/node_modules/nodeMAJOR/bin/node. The machine's own Node stays as it is.
+// Fetches the other major versions of Node that the tests run on into .cache/nodes/node_modules/nodeMAJOR/bin/node. The machine's own
+// Node does not change.
 
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,12 +1,12 @@
-// Programs that need their libraries where the linker looks for them: the package manager of the distribution installs them, if this
-// user may. Packages have Debian's names here; a table has the names elsewhere.
+// Installs programs through the package manager of the distribution, if this user may, because they need their libraries where the
+// linker looks for them. Callers use Debian's package names; a table has the names of other distributions.
 
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, isAbsolute, join } from 'node:path'
 import { Missing, note } from './step.mjs'
 
-/** Runs its arguments with Debian's own switch set that keeps packages from starting the services that they bring. */
+/** Runs its arguments with Debian's policy-rc.d set, so that installed packages do not start their services. */
 const WITHOUT_SERVICES = `
 export DEBIAN_FRONTEND=noninteractive
 policy=/usr/sbin/policy-rc.d

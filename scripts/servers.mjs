@@ -1,5 +1,5 @@
-// The storage servers of the tests that Debian does not have, in .cache/servers, at fixed versions: from the registries of Go,
-// npm and Python, which have to be reachable.
+// Installs the storage servers that the tests need and Debian lacks into .cache/servers, at fixed versions. The registries of Go, npm
+// and Python must be reachable.
 
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

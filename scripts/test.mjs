@@ -23,21 +23,21 @@ check('lint', 'biome', ['check', '.'])
 check('types', 'tsc', ['-b'])
 runTests()
 if (existsSync(join(root, '.cache', 'arm64', 'arm64.json'))) {
-  note('the tests that the processor makes a difference to, on arm64')
+  note('running the tests that depend on the processor, on arm64')
   runTests('--config=vitest.arm64.config.ts')
 } else {
   note('skipped: the tests on arm64, which need an arm64 user space')
   count.skipped++
 }
 if (hasNewerLibc()) {
-  note("the tests that the build of OpenDAL's binding makes a difference to, with the newest")
+  note("running the tests that depend on the build of OpenDAL's binding, with the newest build")
   runTests('--config=vitest.newest-opendal.config.ts')
 } else {
-  note('skipped: the tests with the newest OpenDAL, which need glibc 2.38')
+  note('skipped: the tests with the newest build of OpenDAL, which need glibc 2.38')
   count.skipped++
 }
 for (const major of NODES) {
-  note(`the tests that the release of Node makes a difference to, on Node ${major}`)
+  note(`running the tests that depend on the release of Node, on Node ${major}`)
   process.env.OVFS_NODE = major
   runTests('--config=vitest.nodes.config.ts')
 }

@@ -1,5 +1,5 @@
-// The workspace's own part of the preparation: pnpm, node_modules, OpenDAL's binary for arm64, compiled packages. Each step is
-// skipped when it was done for the same inputs. Nothing is installed outside the repository.
+// Prepares the workspace: pnpm, node_modules, OpenDAL's binary for arm64, compiled packages. A step is skipped if it was done before
+// with the same inputs. Nothing is installed outside the repository.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

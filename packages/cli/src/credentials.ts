@@ -1,5 +1,5 @@
-// Reads the credentials again after the service has refused them. Files and profiles may hold others by now; the environment of
-// a process stays as it is.
+// Reads the credentials again after the service has refused them. Files and profiles may have changed since the start; the
+// environment of a process cannot change.
 
 import type { Operator } from '@ovfs/opendal-fs'
 import { CliError, oneLine } from './error.ts'
@@ -10,8 +10,8 @@ import { buildOperator } from './storage-check.ts'
 import { parseStorage, type Storage } from './uri.ts'
 
 /**
- * Options that the service is shown as they are. With others, and without any, OpenDAL looks for credentials in profiles and at
- * instance roles or exchanges them for a token, and ovfs cannot tell whether they are still the same.
+ * Options whose values OpenDAL uses as the credentials themselves. Otherwise OpenDAL finds credentials in profiles or instance roles, or
+ * exchanges an option for a token, and ovfs cannot tell whether they have changed.
  */
 const SHOWN_AS_THEY_ARE = [
   'secret_access_key',
@@ -46,8 +46,8 @@ export class Credentials {
 
   /**
    * An operator with the credentials that can be read now.
-   * @param mayGuess make one also if nobody can tell whether the credentials are other ones
-   * @returns undefined if they are the same, or cannot be read
+   * @param mayGuess also make one if OpenDAL finds the credentials, so that ovfs cannot tell whether they have changed
+   * @returns undefined if they have not changed, or cannot be read
    */
   renew(mayGuess: boolean): Operator | undefined {
     try {
@@ -63,7 +63,7 @@ export class Credentials {
       return operator
     } catch (error) {
       if (!(error instanceof CliError)) throw error
-      // Once, though each refused request looks again.
+      // Each refused request reads them again; log the error once.
       if (!this.#unreadable)
         this.#log.error('the credentials cannot be read again', { reason: oneLine(error) })
       this.#unreadable = true

@@ -1,9 +1,10 @@
-// Keeps Node's debugger closed. Whoever connects to it has the whole process: the storage's credentials and the guest's data. By
-// default SIGUSR1 opens it on 127.0.0.1, where every user of the host can connect. main.ts imports this module before any other.
+// Keeps Node's debugger closed. A process that connects to the debugger can read all memory: the storage's credentials and the
+// guest's data. By default SIGUSR1 opens it on 127.0.0.1, where every user of the host can connect. main.ts imports this module first.
 
 import inspector from 'node:inspector'
 
-// Node opens no debugger while a listener is there. SIGUSR2 asks for the status, and would end a process that does not serve yet.
+// Node opens no debugger while SIGUSR1 has a listener. SIGUSR2 requests the status; without a listener it would end a daemon that is
+// still starting.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined)
 
 const ASKED_FOR = /^--inspect(-brk|-wait)?(=|$)/

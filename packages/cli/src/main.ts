@@ -7,12 +7,12 @@ import { ExitCode } from './exit-code.ts'
 try {
   await import('@ovfs/opendal-fs')
 } catch (error) {
-  // The class of the error is in the module that did not load.
+  // Not instanceof: the class is exported by the module that failed to load.
   if (!(error instanceof Error) || error.name !== 'BindingError') throw error
   process.stderr.write(`ovfs: ${error.message}\n`)
   process.exit(ExitCode.FAILED)
 }
-// A signal that came before the first line has taken effect by now; no secret has been read yet.
+// A SIGUSR1 that arrived before the first line ran has taken effect by now. No secret has been read yet.
 const warning = closeDebugger()
 if (warning !== undefined) process.stderr.write(`ovfs: warning: ${warning}\n`)
 await import('./ovfs.ts')

@@ -31,7 +31,7 @@ export interface ShareEvents {
   sessionLost(reason: string, kept: string): void
   /** A request failed, or a guest or front-end broke the rules. The share goes on. */
   trouble(message: string, fields: LogFields): void
-  /** The server or the credentials turn out not to do something. */
+  /** Called once for each feature that the server lacks, and for each right that the credentials lack. */
   warning(message: string): void
   /** One request and its answer; absent if nobody wants to know, because it costs more than most answers. */
   readonly request?: (line: string) => void
@@ -39,7 +39,7 @@ export interface ShareEvents {
 
 export interface ShareOptions {
   readonly operator: Operator
-  /** What the server was seen to do. */
+  /** What the test at the start has found out about the server. */
   readonly found: FoundTraits
   /** See Credentials.renew. */
   readonly renewOperator: (mayGuess: boolean) => Operator | undefined

@@ -80,7 +80,7 @@ export async function openShare(options: ShareOptions): Promise<Share> {
   }
 }
 
-/** One for each storage and user: the bytes of one share are nothing for those who look after another. */
+/** One folder for each storage and user, so that the operator of one share does not see the bytes of another. */
 export function recoveryFolder(place: string): string {
   const readable = place.replace(/[^A-Za-z0-9.-]+/g, '_').slice(0, 60)
   const digest = createHash('sha256').update(`${process.getuid?.()} ${place}`).digest('hex')

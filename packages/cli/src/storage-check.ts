@@ -1,5 +1,5 @@
-// Builds the operator and makes one cheap call with it, so that a wrong endpoint, bucket, folder or key is told before any
-// guest can connect.
+// Builds the operator and tests the storage, so that a wrong endpoint, bucket, folder or key is reported before a guest can
+// connect. One cheap call tests every service; SQL tables and WebDAV servers are tested further.
 
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -25,22 +25,22 @@ import type { Storage } from './uri.ts'
 export interface CheckedStorage {
   readonly operator: Operator
   readonly capability: Capability
-  /** What works, but not as a file system should; one line each. */
+  /** Limits of this storage that the operator should know; one line each. */
   readonly warnings: readonly string[]
   readonly found: FoundTraits
-  /** False if the service refuses the credentials a listing that it could give. */
+  /** False if the service can list but the credentials may not. */
   readonly mayList: boolean
 }
 
 const HIDES_DOTS =
-  'this server lists no names that begin with a dot (nginx does so): rmdir fails, since it would delete such files of other programs ' +
-  'with their directory, and so does moving a directory; names of this share that begin with a dot are stored as ovfs-y-...'
+  'this server lists no names that begin with a dot (as nginx does): rmdir fails, because it would also delete such files of other programs, ' +
+  'and moving a directory fails; names that begin with a dot are stored as ovfs-y-... on this share'
 
 const MAY_HIDE_DOTS =
-  'the server did not answer the question whether it lists names that begin with a dot: rmdir and moving a directory may fail, since ' +
-  'they would delete such files; start ovfs again when the server answers'
+  'could not test whether the server lists names that begin with a dot: rmdir fails, and moving a directory may fail, because they could ' +
+  'delete such files; start ovfs again when the server answers'
 
-/** A name that cannot be a guest's file: what begins so is kept for ovfs. */
+/** No file of a guest has this key: names that begin with `.ovfs-` are reserved. */
 const PROBE_KEY = '.ovfs-start-check'
 
 export async function openStorage(
@@ -70,7 +70,7 @@ export async function openStorage(
   return { operator, capability, mayList, warnings, found }
 }
 
-/** Nothing is found out of a server that becomes silent: the share says so of each request. */
+/** Resolves to the traits of an untested server if the server does not answer in time; the start does not fail for that. */
 async function within(
   timeoutMs: number,
   finding: Promise<FoundTraits>,
@@ -87,7 +87,7 @@ async function within(
 }
 
 function unlistable({ name }: Service): string {
-  return `${name} does not let the credentials list: ls shows only what was made through ovfs without that right, directories that others made are not seen, other files only by their names; grant the permission, or check the name of the storage if all files are missing`
+  return `${name} does not let the credentials list: ls shows only names that were created through ovfs without that right; other files can be opened by name, and directories that other programs made are missing. Grant the permission to list; if all files are missing, check the name of the storage`
 }
 
 /** Throws a CliError if the service is not there or refuses the options. Nothing is asked of a server yet. */
@@ -207,7 +207,7 @@ async function probe(operator: Operator, capability: Capability): Promise<boolea
     } catch (error) {
       if (refusalOf(error) !== 'access') throw error
     }
-    // The caller is known. Whether it may read, an absent key cannot show: to a caller that may not list it is 403 too.
+    // The service knows the caller. A 403 is no error here: a caller that may not list gets it for an absent key too.
     try {
       await operator.read(PROBE_KEY, { offset: 0n, size: 1n })
     } catch (error) {

@@ -42,7 +42,7 @@ function messageOf(text: string, kind: string): string {
   // GcsErrorResponse { error: GcsError { code: 404, message: "...", .. } }
   const numbered = /\bcode: \d+, message: "([^"]+)"/.exec(after)
   if (numbered !== null) return shorten(numbered[1]!)
-  // A body that OpenDAL has no type for: XML with a code, or a page for people.
+  // A body that OpenDAL cannot parse: XML with a code, or an HTML page.
   const element = /<Code>([^<]*)<\/Code>(?:\s*<Message>([^<]*)<\/Message>)?/s.exec(after)
   if (element !== null) return shorten([element[1], element[2]].filter(Boolean).join(', '))
   if (after !== '' && !/^\s*</.test(after)) return shorten(withoutUrls(after))
@@ -70,7 +70,7 @@ interface Advice {
   readonly hint: (service: Service, options: Options) => string | undefined
 }
 
-/** What to give so that the service knows the caller; never what was given. */
+/** Which credentials to give; never the given values. */
 function credentials({ credentials }: Service, { allow_anonymous }: Options): string | undefined {
   if (allow_anonymous !== 'true' || credentials === undefined) return credentials
   return `anonymous access is refused: ${credentials.replace(', or allow_anonymous=true', '')}`
@@ -80,14 +80,14 @@ function isWithoutScheme({ endpoint }: Options): boolean {
   return endpoint !== undefined && /^[^\s/?#]+(?:\/\S*)?$/.test(endpoint) && !endpoint.includes('://')
 }
 
-/** The root could not be listed because nothing is there. */
+/** What to do if the root of the share does not exist. */
 function missingRoot({ place }: Service, options: Options): string {
   if (place.kind !== 'bucket') return 'check the path and the endpoint: nothing is there'
   const noun = place.option === 'share_name' || place.option === 'repo_name' ? 'share' : place.option
   return `create the ${noun} ${options[place.option] ?? ''} first, or check its name and the endpoint`
 }
 
-/** Options that name a caller. */
+/** Options that identify the caller. */
 const KEYS = ['access_key_id', 'account_key', 'sas_token', 'credential', 'credential_path', 'token']
 
 /** The first row that fits says what to do. */

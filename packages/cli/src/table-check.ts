@@ -1,5 +1,5 @@
-// Whether the table of an SQL database holds what a share stores: names that differ only in case, long names, and values of any
-// length. A table of another kind loses files without a word, so one row is written and looked for at the start.
+// Tests whether the table of an SQL database can store a share: names that differ only in case, long names, and values of any
+// length. Other tables lose files without an error, so the start writes one row and looks it up.
 
 import type { Operator } from '@ovfs/opendal-fs'
 import type { Service } from './services/service.ts'
@@ -10,7 +10,7 @@ const LONG_VALUE = 65_536
 const LONG_KEY = 300
 
 /**
- * What is wrong with the table, one line each. Sends at most five requests and removes what it writes.
+ * Returns the flaws of the table, one line each. Makes four calls; the last one removes the row.
  * @param probe a key that no file has; lower case
  */
 export async function tableFlaws(
@@ -34,7 +34,8 @@ export async function tableFlaws(
   }
   const advice = service.createTable?.(options)
   return flaws.map(
-    flaw => `the table ${options.table} ${flaw}: such files are lost or fail; better: ${advice}`,
+    flaw =>
+      `the table ${options.table} ${flaw}: such files are lost or fail; use a table made with: ${advice}`,
   )
 }
 

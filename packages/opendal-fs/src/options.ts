@@ -84,7 +84,7 @@ export interface OpendalFsOptions {
    * went wrong while no request was there to answer.
    */
   readonly onError?: (error: Error) => void
-  /** Told once of each thing that the server or the credentials turn out not to do, and what follows from that. */
+  /** Called once for each feature that the server lacks and each right that the credentials lack, with the consequences. */
   readonly onWarning?: (message: string) => void
 }
 

@@ -29,14 +29,14 @@ export interface Service {
   readonly required?: readonly string[]
   /** Options to fill in when they are not given; `{name}` stands for another option, without which there is no default. */
   readonly defaults?: Readonly<Record<string, string>>
-  /** Options to fill in for a caller who asks for anonymous access and gives none of the credentials. */
+  /** Options to add for anonymous access, unless one of the credentials is given. */
   readonly anonymous?: {
     readonly unless: readonly string[]
     readonly options: Readonly<Record<string, string>>
   }
   /** An option to add when OpenDAL, having searched the environment, refuses with this message. */
   readonly fallback?: { readonly option: string; readonly value: string; readonly refusal: string }
-  /** The statement that creates the table which the options name; only a database of SQL has one. */
+  /** For SQL databases: the statement that creates the table that the options name. */
   readonly createTable?: (options: Readonly<Record<string, string>>) => string
   /** Where credentials come from. */
   readonly credentials?: string

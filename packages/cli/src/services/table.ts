@@ -52,7 +52,7 @@ export const SCHEME_ALIASES: ReadonlyMap<string, { readonly service: string; rea
 const OVER_S3 = 'it speaks the protocol of S3: write s3://BUCKET?endpoint=http://HOST:PORT'
 const NOT_COMPILED_IN = 'the OpenDAL binding is built without it; see ovfs services'
 
-/** Schemes that people type and no service has: what to do instead. */
+/** Schemes that users try although no service has them, with what to write instead. */
 export const FOREIGN_SCHEMES: ReadonlyMap<string, string> = new Map([
   ...words('minio ceph rgw garage seaweedfs r2 wasabi spaces').map(name => [name, OVER_S3] as const),
   ...words('ftp ftps sftp ssh scp smb cifs nfs').map(name => [name, NOT_COMPILED_IN] as const),

@@ -48,7 +48,7 @@ export function isSpecial({ mode }: { readonly mode?: number | undefined }): boo
   return type !== 0 && type !== S_IFREG && type !== S_IFDIR
 }
 
-/** An entry as it holds for the copy of an object: the same one if nothing of it depends on the version. */
+/** Returns the entry for the copy of an object: the same entry if no attribute in it belongs to a version. */
 export function entryOfCopy<T extends AttributeEntry | undefined>(entry: T, moved: MovedVersion): T {
   if (entry?.version === undefined || !isVersionNamed(moved.before, entry.version)) return entry
   const version = versionName(moved.after)

@@ -101,7 +101,7 @@ export class Attributes {
     return this.#sidecar(directory).get(segment) !== undefined
   }
 
-  /** True if it has an entry of another name that looks alike to a service that guesses directories. */
+  /** True if it has an entry of another name that the service cannot tell from this one: see ServiceTraits.guessesDirectories. */
   hasLookAlike(directory: Inode, segment: string): boolean {
     for (const [other] of this.#sidecar(directory).entries())
       if (other !== segment && isLookAlike(segment, other)) return true
@@ -268,13 +268,13 @@ export class Attributes {
     for (const child of directory?.children.values() ?? []) this.moved(child)
   }
 
-  /** Rewrites the sidecars below a directory that is moved; undefined if nothing is kept in any. */
+  /** Updates the sidecars below a moved directory; undefined if there are no sidecars. */
   get mover(): SidecarMover | undefined {
     const { storage, names } = this.#tree
     return this.kept && !storage.readOnly ? new MovedSidecars(storage, names) : undefined
   }
 
-  /** Files of the directory were copied: what is kept of them holds for the copies. */
+  /** Files of the directory were copied: their attributes now belong to the copies. */
   copied({ directory }: Inode, versions: MovedVersions): void {
     directory!.sidecar?.copied(versions)
   }
@@ -394,7 +394,7 @@ export class Attributes {
     const directory = inode.parent ?? (inode === this.#tree.table.root ? inode : undefined)
     if (directory === undefined) return undefined
     let segment = inode.parent === undefined ? ROOT_SEGMENT : this.#tree.segment(inode)
-    // The file of the same name has the plain one.
+    // The file of the same name has the entry without the slash.
     if (inode.segment !== undefined && inode.directory !== undefined && !this.#tree.isSpelling(inode))
       segment += '/'
     return { directory, segment, sidecar: this.#sidecar(directory) }

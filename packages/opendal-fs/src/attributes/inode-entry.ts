@@ -21,8 +21,8 @@ export function isStandard({ attr, directory }: Inode, { uid, gid, fileMode, dir
 }
 
 /**
- * Makes an inode look as the storage and what is kept of it say.
- * @param ownChange when this host last stored or deleted something in the directory that the inode is
+ * Sets the attributes of an inode from the storage and from its sidecar entry.
+ * @param ownChange of a directory: when this host last stored or deleted an object in it
  */
 export function showEntry(
   inode: Inode,
@@ -52,8 +52,8 @@ export function showEntry(
 }
 
 /**
- * False for a time of a directory from before its last change here, and for one that comes from what this host has stored in it:
- * sidecars, hidden objects and the bytes of files change no names.
+ * False if a directory's time is older than the last change that this daemon has made to its names, or if it comes from objects that
+ * this host has stored in it: sidecars, hidden objects and the bytes of files do not change names.
  */
 function isNewTime(time: Time, { attr, directory }: Inode, ownChange: Time | undefined): boolean {
   if (directory === undefined) return true
@@ -63,7 +63,7 @@ function isNewTime(time: Time, { attr, directory }: Inode, ownChange: Time | und
   return !directory.changedHere || compareTimes(time, { sec: attr.mtime, nsec: attr.mtimensec }) >= 0
 }
 
-/** True if names have been changed in a directory since: the sidecar keeps its change time only where a program has set its times. */
+/** True if names in the directory have changed since `ctime`. A sidecar stores that change only if a program has set the times. */
 function isOvertaken(ctime: Time, { attr, directory }: Inode): boolean {
   return directory?.changedHere === true && compareTimes(ctime, { sec: attr.ctime, nsec: attr.ctimensec }) < 0
 }

@@ -1,5 +1,5 @@
-// A copy of an object may have another version than the object: another ETag on Azure Blob, and on S3 where the object was uploaded
-// in parts. Times in a sidecar hold for one version, so a directory move by copies rewrites the sidecars for the copies.
+// Updates sidecars after a directory move by copies. The times in a sidecar belong to one version of an object, and the copy of an
+// object may be another version: its ETag differs on Azure Blob, and on S3 if the object was uploaded in parts.
 
 import type { KeyNames } from '../storage/key-names.ts'
 import type { MovedVersion, SidecarMove, SidecarMover } from '../storage/moved-versions.ts'
@@ -40,7 +40,7 @@ export class MovedSidecars implements SidecarMover {
     await sidecar.flush()
   }
 
-  /** Some services list objects without the ETags that entries are bound to. */
+  /** Looks up missing ETags: some services list objects without the ETags that entries refer to. */
   async #complete(moved: MovedVersion, from: string, to: string): Promise<MovedVersion | undefined> {
     if (moved.before.etag !== undefined && moved.after.etag !== undefined) return moved
     const [before, after] = await Promise.all([this.#storage.stat(from, true), this.#storage.stat(to, true)])

@@ -26,9 +26,9 @@ export function giveTo({ attr, parent, directory }: Inode, creator: Creator, per
 }
 
 /**
- * Takes file capabilities, and with `modeBits` setuid and setgid, from a file; says whether there were any. As in Linux
+ * Removes file capabilities, and with `modeBits` setuid and setgid, from a file; returns whether there were any. As in Linux
  * (setattr_should_drop_sgid), setgid without the right to execute stays if a member of the group makes the change.
- * @param group the caller's; a supplementary group is not known here
+ * @param group the caller's primary group; ovfs does not know supplementary groups
  */
 export function clearPrivileges(inode: Inode, modeBits: boolean, group?: number): boolean {
   const { attr } = inode

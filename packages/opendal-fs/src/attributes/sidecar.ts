@@ -196,9 +196,9 @@ export class Sidecar {
       if (this.#notes?.has(segment) === true) this.#notes.put(segment, change)
   }
 
-  /** The files were copied: entries for the versions before hold for the copies from now on. */
+  /** The files were copied: changes the entries from the old versions to the versions of the copies. */
   copied(versions: MovedVersions): void {
-    // The object is another one too.
+    // The sidecar itself was copied, so its version has changed too.
     this.#info = undefined
     this.until = 0
     for (const [segment, moved] of versions) {
@@ -218,7 +218,7 @@ export class Sidecar {
     return this.#damage !== undefined
   }
 
-  /** The error with which the service refuses to give the object; undefined if it gives it. */
+  /** The error with which the service refuses to read the sidecar; undefined if it can be read. */
   get denial(): StorageError | undefined {
     return this.#denial
   }
@@ -263,7 +263,7 @@ export class Sidecar {
     } catch (error) {
       const refusal = refusalOf(error)
       if (!(error instanceof StorageError) || (refusal !== 'object' && refusal !== 'access')) throw error
-      // The files of the directory may be given: they show what was known of them last.
+      // The service may still let the files of the directory be read: they show the last known attributes.
       this.#denial = error
       this.#refuse(undefined, 'the service refuses to give it', this.#stored)
     }
@@ -304,7 +304,7 @@ export class Sidecar {
     }
   }
 
-  /** What stat would say, and the bytes, by one request. */
+  /** Reads the bytes with one request, and derives from them what stat would return. */
   async #readValue(key: string): Promise<{ info: ObjectInfo | undefined; bytes?: Uint8Array }> {
     const bytes = await this.#storage.readValue(key)
     if (bytes === undefined) return { info: undefined }
@@ -398,7 +398,7 @@ export class Sidecar {
       const condition = this.#info === undefined ? { absent: true } : { etag: this.#info.etag }
       const expected = this.#info
       const confirm = async () => {
-        // It has just been read whole, and nothing but its size could be compared.
+        // It has just been read whole, and a stat would return only its size.
         if (storage.statsByReading) return
         if (expected === undefined) return storage.requireAbsent(key)
         if (!mayBeVersion(expected, await storage.stat(key))) throw versionLostError('write', key)

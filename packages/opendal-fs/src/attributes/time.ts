@@ -23,7 +23,7 @@ export function now(): Time {
   return timeOf(Date.now())
 }
 
-/** The present, or a nanosecond more than `last` if that is of the same millisecond: a guest sees a change by the time alone. */
+/** The current time, but at least a nanosecond after `last`, because a guest detects a change only by its time. */
 export function timeAfter(last: Time): Time {
   const present = now()
   const more = last.sec === present.sec ? last.nsec + 1 - present.nsec : 0

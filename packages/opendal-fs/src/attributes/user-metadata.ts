@@ -62,7 +62,7 @@ export function metadataFor(metadata: UserMetadata): UserMetadata | undefined {
   return headersOf(Object.entries(metadata).filter(([name]) => !OF_ONE_VERSION.has(name)))
 }
 
-/** What goes along with the same bytes to another key. */
+/** The metadata that is copied with the bytes to another key. */
 export function copiedMetadata(metadata: UserMetadata): UserMetadata | undefined {
   return headersOf(Object.entries(metadata))
 }

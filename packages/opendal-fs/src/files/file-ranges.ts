@@ -52,7 +52,7 @@ export class FileRanges {
     if (end > this.#tree.storage.largestFile) throw new FsError('EFBIG')
     const counting = this.#publisher.usage.ready()
     if (counting !== undefined) return counting.then(() => this.fallocate(caller, fh, offset, length, mode))
-    // Unlike WRITE, the request does not say whether the caller has CAP_FSETID, which keeps setuid and setgid: take it that root has.
+    // Unlike WRITE, the request does not say whether the caller has CAP_FSETID, which keeps setuid and setgid. Assume that only root has it.
     this.#tree.attributes.killPrivileges(inode, caller.uid !== 0, caller.gid)
     const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0
     const size = keepsSize ? inode.attr.size : Math.max(inode.attr.size, end)

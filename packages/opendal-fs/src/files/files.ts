@@ -27,7 +27,7 @@ const O_ACCMODE = 0o3
 const O_RDONLY = 0
 export const O_EXCL = 0o200
 export const O_TRUNC = 0o1000
-/** Of x86 and of arm64. The other one's bit is O_DIRECTORY there, which no file that is open for writing has. */
+/** O_DIRECT of x86 and of arm64. On each, the other one's bit is O_DIRECTORY, which a file that is open for writing never has. */
 const O_DIRECT = 0x4000 | 0x1_0000
 
 /** An open comes right after the lookup that led to it; attributes younger than this were fetched for this very open. */
@@ -41,7 +41,7 @@ export class Files {
   readonly #publisher: Publisher
   readonly #settings: Settings
   readonly #journal: NameJournal
-  /** Moving a directory excludes looking at what lies below it. */
+  /** Held while looking at an object, so that its directory is not moved meanwhile. */
   readonly #names: SharedLock
 
   constructor(
@@ -140,12 +140,12 @@ export class Files {
     const reading = this.#tree.cache.read(content, offset, end, out)
     handle.readAhead.observe(content, offset, end, true)
     await reading
-    // The bytes are of a version that was replaced while they were fetched, and a later read would give another one's.
+    // The version was replaced while its bytes were fetched; a later read would return bytes of another version.
     if (shown.number !== number) throw staleError()
     this.#tree.shows(inode)
   }
 
-  /** Starts over if the version that was being read is gone, unless the guest has bytes of it. */
+  /** Starts the read again if its version is gone, unless the guest has bytes of that version. */
   async #settle(
     reading: Promise<void>,
     handle: OpenFile,
@@ -162,7 +162,7 @@ export class Files {
         if (!isVersionLost(error) || attempt === READ_ATTEMPTS || out.room !== room || inode.removed)
           throw error
       }
-      // A publication may be putting the new version in place, and a rename the object.
+      // The locks wait for a publication that is storing a new version, and for a rename that is moving the object.
       await this.#names.shared(() => inode.file!.lock.run(() => this.#tree.revalidate(inode)))
       reading = this.#readSlowly(handle, offset, size, out)
     }
@@ -266,7 +266,7 @@ export class Files {
   }
 }
 
-/** @throws ESTALE if the guest has bytes of a version that somebody else has replaced since the handle was opened */
+/** @throws ESTALE if another client has replaced a version of which the guest has bytes, since the handle was opened */
 function requireCurrent({ inode, opened }: OpenFile): void {
   if (inode.file!.shown.isStale(opened)) throw staleError()
 }

@@ -11,7 +11,7 @@ export interface OpenFile {
   readonly inode: Inode
   readonly writable: boolean
   readonly readAhead: ReadAhead
-  /** The number that the file's `ShownVersion` had then. */
+  /** The number of the file's `ShownVersion` when the handle was opened. */
   readonly opened: number
   /** Given when it is opened. */
   fh?: FileHandle

@@ -1,20 +1,20 @@
-// Which of its handles may still read a file: one open description shows one version, or fails with ESTALE. Only versions that
-// somebody else put in place count. What this guest writes and publishes is seen by all its handles, as on a local disk.
+// Decides which handles may still read a file: a handle shows the bytes of one version, or fails with ESTALE. Only versions that
+// another client has stored make a handle stale. All handles see what this guest writes and publishes, as on a local disk.
 
-/** The number of a handle that another process found stale. */
+/** The number of a handle that was stale already in the daemon before, or on the host before. */
 export const STALE = -1
 
 export class ShownVersion {
-  /** Versions of others that have replaced what the file was. A handle remembers the number at which it was opened. */
+  /** Counts the versions of other clients that have replaced the file's. A handle stores the number at which it was opened. */
   number = 0
   #staleBelow = 0
   /**
-   * The guest may have bytes of the present version: given to a read, taken from a write, or in its page cache since an earlier
-   * open. All handles of the file share that page cache.
+   * The guest may have bytes of the current version: from a read, from its own write, or in its page cache from an earlier open. All
+   * handles of the file share that page cache.
    */
   isShown = false
 
-  /** Another version of somebody else is in place. */
+  /** Another client has replaced the version. */
   replaced(): void {
     this.number++
     if (this.isShown) this.#staleBelow = this.number

@@ -76,7 +76,7 @@ export class AttributeReplay {
   async #restore(directory: string, { notes, written }: Group, lost: ReadonlySet<string>): Promise<void> {
     const sidecar = new Sidecar(this.#storage, this.#names, () => directory)
     await sidecar.read()
-    // What the journal has stays there until the service gives the object again.
+    // The journal keeps the attributes until the service lets the sidecar be read again.
     if (sidecar.denial !== undefined) throw sidecar.denial
     const wanted = new Map<string, AttributeEntry>()
     await forEachConcurrently(notes, CONCURRENT_QUESTIONS, async ([, { segment, entry, at, over }]) => {

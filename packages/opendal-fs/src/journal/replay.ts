@@ -179,7 +179,7 @@ export class Replay {
     }
   }
 
-  /** What a move or removal that was begun may have taken away already. */
+  /** Looks up an object that an interrupted move or removal may already have removed. */
   #find(key: string): Promise<ObjectInfo | undefined> {
     return this.#storage.stat(key, true)
   }
@@ -394,7 +394,7 @@ export class Replay {
   }
 }
 
-/** True if what lies at the target of a move is certainly what lay there before it. */
+/** True if the object at the target of a move is certainly the one from before the move. */
 function isStillTarget(atTo: ObjectInfo, { source, target }: MoveEntry): boolean {
   if (!isVersion(atTo, target)) return false
   const isKnown = compareVersions(target!, atTo) === 'same'

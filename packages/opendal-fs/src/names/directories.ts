@@ -139,7 +139,7 @@ export class Directories {
         if (child.attrUntil === FOREVER && listing.get(child.name) === undefined)
           listing.add(child.name, 'file')
       }
-      // Dropped meanwhile, it is of before a change.
+      // If it was dropped meanwhile, it is from before a change.
       listing.until = directory.listing === listing ? clock.now() + this.#settings.entryTtlMs : 0
     }
     directory.listing = listing

@@ -27,15 +27,15 @@ export async function listIndexed(storage: Storage, key: string): Promise<Listed
 }
 
 /**
- * A directory that only its marker may tell of.
- * @param known it has been seen here, so it stays where the credentials may no longer list it
+ * Looks up a directory that may exist only through its marker.
+ * @param known this daemon has seen the directory, so it still exists if the credentials may no longer list it
  */
 export async function statDirectory(
   storage: Storage,
   key: string,
   known = false,
 ): Promise<ObjectInfo | undefined> {
-  // Where neither can be made, nothing has a key that ends with a slash.
+  // On a service that can neither list nor create directories, no key ends with a slash.
   const { list, createDir } = storage.capability
   const info = list || createDir ? await storage.stat(key, true) : undefined
   if (info !== undefined && info.kind !== 'directory') return undefined
@@ -43,8 +43,8 @@ export async function statDirectory(
   if (info === undefined && !isConcealed && storage.canList) return undefined
   if (info !== undefined && !storage.traits.guessesDirectories) return info
   if (isConcealed && known) return { kind: 'directory', size: 0, mtime: undefined, etag: undefined }
-  // Where prefixes cannot be listed, only our marker tells of a directory for certain; of one that was made when they could be,
-  // its sidecar does.
+  // Without a listing, only our marker proves that a directory exists. A directory that was made while listing was allowed has no
+  // marker, but its sidecar proves it.
   const own = [DIRECTORY_MARKER, ...(isConcealed ? [SIDECAR] : [])]
   const found = await Promise.all(own.map(segment => storage.stat(key + segment, true)))
   const marker = found.find(object => object !== undefined)
@@ -52,7 +52,7 @@ export async function statDirectory(
   return info && { ...info, guessed: true }
 }
 
-/** True if a service that guesses directories takes `other` for `segment`: SQL's LIKE, with ASCII letters alike. */
+/** True if SQL's LIKE matches `other` for `segment`, ignoring the case of ASCII letters: see ServiceTraits.guessesDirectories. */
 export function isLookAlike(segment: string, other: string): boolean {
   const pattern = Array.from(segment, character =>
     character === '%' ? '.*' : character === '_' ? '.' : character.replace(/[\\^$.*+?()[\]{}|/-]/u, '\\$&'),

@@ -188,7 +188,7 @@ export class FileState {
   detachedKey: string | undefined
   /** The version that the guest's page cache holds: the one of the last open. */
   seenByGuest: Content | undefined
-  /** Which handles may still read it. */
+  /** Decides which handles may still read the file. */
   readonly shown = new ShownVersion()
   /** When a program last wrote to it with O_DIRECT, in milliseconds since the epoch. */
   directWrite: number | undefined
@@ -208,7 +208,7 @@ export class DirectoryState {
   changes = 0
   /** Its names were changed here: it is at least as new as it shows, whatever the clock of the service says. */
   changedHere = false
-  /** It shows times that it has from the storage or from a change made here. */
+  /** True if its times come from the storage or from a change by this guest. */
   hasTime = false
   /** Keeps what the service cannot; undefined until something is asked of it. */
   sidecar: Sidecar | undefined

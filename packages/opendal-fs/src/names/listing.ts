@@ -76,7 +76,7 @@ export class Listing {
         ])
       }
     }
-    // A name belongs to its first spelling, in whatever order they are listed.
+    // If several spellings of a name exist, the first one has the name, in whatever order they are listed.
     const owners = new Map<string, string>()
     const isAlone = byRank.length <= 1
     for (const spelled of byRank) {
@@ -94,7 +94,7 @@ export class Listing {
   #load(name: string, { segment, kind, info }: ListedObject, names: SegmentNames): void {
     const known = this.#places.get(name)
     if (known === undefined) this.#append(name, kind, info)
-    // A file and a directory of one name: the file is the one that lookups find.
+    // A file and a directory have the same name: lookups find the file.
     else if (
       !this.#loaded &&
       !known.removed &&

@@ -60,7 +60,7 @@ export class SharedLock {
   }
 }
 
-/** Runs `task` once for all who wait for it. A caller that comes while it runs waits for the next run. */
+/** Runs `task` once for all waiting callers. A caller that arrives during a run waits for the next run. */
 export class SharedTask {
   readonly #task: () => Promise<void>
   #running: Promise<void> | undefined

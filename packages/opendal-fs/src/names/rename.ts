@@ -90,7 +90,7 @@ export class Renamer {
     const file = source.file!
     const { storage, attributes } = this.#tree
     const from = this.#tree.key(source)
-    // In the spelling of what it replaces: in another one, both would be there.
+    // Use the spelling of the target. In another spelling, both objects would exist.
     const replaces = target === undefined ? undefined : this.#tree.entrySegment(target)
     const segment = replaces ?? this.#tree.names.toSegment(newName)
     const to = this.#tree.key(newParent) + segment
@@ -181,13 +181,13 @@ export class Renamer {
     return [...this.#journal.renamed(source), ...this.#journal.aside(target)]
   }
 
-  /** A rename has failed: a copy may lie at the target all the same. */
+  /** A rename has failed, but a copy may already be at the target. */
   #forgetTarget(newParent: Inode, newName: string, target: Inode | undefined): void {
     this.#tree.forgetAbsence(newParent, newName)
     if (target?.file !== undefined && target.file.dirty === undefined) target.attrUntil = 0
   }
 
-  /** Another client has stored something under the old name while it was moved away. */
+  /** Another client has stored an object under the old name during the move. */
   async #keepOldName(parent: Inode, name: string): Promise<void> {
     this.#tree.forgetAbsence(parent, name)
     await this.#tree.attributes.announceName(parent, this.#tree.names.toSegment(name))
@@ -304,7 +304,7 @@ export class Renamer {
     const directory = inode.directory!
     const own: MovedVersions = versions.get(path) ?? new Map()
     this.#tree.attributes.copied(inode, own)
-    // What was listed at the old place, or is being asked for there, names the versions from before the move.
+    // Listings and lookups at the old place report the versions from before the move.
     directory.changes++
     directory.absent.clear()
     if (directory.listing !== undefined) directory.listing.until = 0
@@ -328,7 +328,7 @@ export class Renamer {
   }
 }
 
-/** What is known of an object after a move: only its size, unless the move has seen that version and its copy. */
+/** The version of an object after its move: only its size, unless the move has seen both the source version and the copy. */
 function versionOfCopy(info: ObjectInfo, moved: MovedVersion | undefined): ObjectInfo {
   const isSeen = moved?.after.etag !== undefined && compareVersions(info, moved.before) === 'same'
   return isSeen ? moved.after : { ...info, mtime: undefined, etag: undefined }

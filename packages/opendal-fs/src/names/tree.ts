@@ -34,7 +34,7 @@ export class Tree {
   readonly clock: CoarseClock
   readonly cache: BlockCache
   readonly attributes: Attributes
-  /** The directory whose objects are being moved; one at a time. Until that is done their inodes have their old keys. */
+  /** The directory whose objects are being moved; one at a time. Inodes below it have their old keys until the move ends. */
   moving: Inode | undefined
   readonly #settings: Settings
   readonly #absent: EntryOut & { entryValid: number; entryValidNsec: number }
@@ -93,17 +93,17 @@ export class Tree {
     return inode.segment ?? this.names.toSegment(inode.name)
   }
 
-  /** What stands for the inode's name in the sidecar: its segment, unless the name only stands for what is there. */
+  /** The segment under which the sidecar has the inode's entry. */
   entrySegment(inode: Inode): string {
     return this.isSpelling(inode) ? inode.segment! : this.names.toSegment(inode.name)
   }
 
-  /** The segment of a name as an inode holds it: undefined if it is the one that a new name would have. */
+  /** The segment to store in an inode: undefined if a new object of that name would have the same segment. */
   ownSegment(name: string, segment: string): string | undefined {
     return segment === this.names.toSegment(name) ? undefined : segment
   }
 
-  /** True if the inode's object has its name in another spelling than a new one would have. */
+  /** True if the inode's object is stored in another spelling than a new object of that name would be. */
   isSpelling({ segment, name }: Inode): boolean {
     return segment !== undefined && this.names.toName(segment) === name
   }
@@ -224,7 +224,7 @@ export class Tree {
     if (child !== undefined && child.attrUntil === FOREVER) return child
     const vanished = info === undefined || (child !== undefined && !isSameType(child, info))
     if (child !== undefined && vanished) {
-      // Publishing what lies below will bring the directory back; what is being moved is at its new key already.
+      // A publication below will create the directory again. An object that is being moved is at its new key already.
       if (child.unpublished || (info === undefined && this.#isMoving(child))) return this.#trust(child)
       this.detach(child)
       child = undefined
@@ -241,7 +241,7 @@ export class Tree {
       child = this.table.add(parent, name, isDirectory, reserved || this.table.idFor(parent, name))
       child.segment = info.segment
     }
-    // It was stored anew, in another spelling.
+    // Another client has stored the object again, in another spelling.
     else if (child.segment !== info.segment && (child.segment === undefined || this.isSpelling(child)))
       child.segment = info.segment
     this.apply(child, info)
@@ -276,13 +276,13 @@ export class Tree {
     if (info.kind === 'file') inode.setSize(info.size)
   }
 
-  /** Another client has put a version of its own in place of the file's. */
+  /** Another client has replaced the file's version. */
   replacedByOther(inode: Inode): void {
     inode.file!.shown.replaced()
     this.table.record?.replaced(inode)
   }
 
-  /** The guest has bytes of the file from now on. */
+  /** To be called when the guest gets bytes of the file. */
   shows(inode: Inode): void {
     const { shown } = inode.file!
     if (shown.isShown) return
@@ -322,7 +322,7 @@ export class Tree {
     absent.set(name, this.clock.now() + this.#settings.negativeTtlMs)
   }
 
-  /** Another client may have used the name meanwhile: the storage is asked about it again. */
+  /** Another client may have created the name: the next lookup asks the storage again. */
   forgetAbsence({ directory }: Inode, name: string): void {
     directory!.absent.delete(name)
     directory!.listing = undefined
@@ -345,7 +345,7 @@ export class Tree {
     if (info === undefined) throw new FsError('ESTALE')
     const look = new SharedTask(() => this.#requireCurrent(inode, content))
     const content = new Content(info.size, info.etag, async ({ etag }, offset, length) => {
-      // One request for all of a file whose bytes nobody has seen gives one version, whichever it is.
+      // One request for the whole file returns one version. If the guest has no bytes of it yet, any version is right.
       const isAlone = length === info.size && !file.shown.isShown
       // The key is taken at the time of the fetch: a rename moves the bytes along.
       const bytes = await this.storage.read(this.key(inode), offset, length, etag)
@@ -367,11 +367,11 @@ export class Tree {
    */
   async #requireCurrent(inode: Inode, content: Content): Promise<void> {
     const { info } = inode.file!
-    // Nobody else knows a removed file's object, and some services tell nothing to compare.
+    // No other client knows the hidden object of a removed file, and some services report nothing to compare.
     if (!content.discarded && (inode.removed || info === undefined || isVersionBlind(info))) return
     const key = this.key(inode)
     const found = content.discarded ? undefined : await this.storage.stat(key)
-    // What this guest publishes meanwhile discards the content.
+    // If this guest has published a new version meanwhile, the content is discarded.
     const expected = content.discarded ? undefined : inode.file!.info
     if (found === undefined || expected === undefined || compareVersions(expected, found) === 'different')
       throw versionLostError('read', key)
@@ -429,7 +429,7 @@ export class Tree {
     return this.attributes.special(parent, segment)
   }
 
-  /** A spelling that the service may refuse to be asked for: only a listing tells whether it is there. */
+  /** Looks for spellings in a listing, because the service may refuse a stat of them. */
   async #listSpelling(parent: Inode, spellings: readonly string[]): Promise<ObjectInfo | undefined> {
     if (spellings.length === 0) return undefined
     const listed = await this.storage.list(this.key(parent))
@@ -465,7 +465,7 @@ export class Tree {
     const key = this.key(parent) + segment
     if (!names.isReachable(segment)) throw new FsError('EIO', `OpenDAL cannot reach ${JSON.stringify(key)}`)
     await this.attributes.fresh(parent)
-    // A spelling of a name that another one has: without that, it is found under the name.
+    // The object is found under its own name, unless another spelling of that name exists.
     const own = isTwin ? undefined : names.toName(segment)
     if (own !== undefined && (await this.ask(parent, own))?.segment === segment) return undefined
     if (!isTwin) {
@@ -476,7 +476,7 @@ export class Tree {
     return file?.kind === 'file' && directory !== undefined ? { ...directory, segment } : undefined
   }
 
-  /** @param known the inode of that name, which was seen before */
+  /** @param known the inode of that name, if this daemon has seen it */
   async #stat(key: string, known?: Inode): Promise<ObjectInfo | undefined> {
     const info = await this.#statObject(key, known)
     if (info?.given?.isLink !== true || info.kind !== 'file') return info
@@ -491,7 +491,7 @@ export class Tree {
 
   async #statObject(key: string, known: Inode | undefined): Promise<ObjectInfo | undefined> {
     const { storage } = this
-    // A special inode has an object only if that holds the target of a link.
+    // A special inode has an object only if it is a link whose target is stored in an object.
     const unseen = known?.file?.exists !== true
     if (!this.hasVirtualDirectories) return storage.stat(key, unseen && known === undefined)
     if (storage.traits.assumesDirectories) return statWeb(storage, key)

@@ -1,6 +1,6 @@
-// Directories of a web server, which cannot be listed and of which nothing is certain: OpenDAL takes every name with a slash behind
-// it for a directory. What can be asked for is the name without the slash. Servers answer that with 404 if they know only whole
-// paths, with a redirection to a page if they have an index, and with 403 if they have a directory but no index.
+// Guesses which names on a web server are directories. A web server cannot be listed, and OpenDAL reports every name with a slash at
+// its end as a directory. So ovfs requests the name without the slash. For a directory, a server answers 404 if it knows only whole
+// paths, redirects to a page if it has an index, and answers 403 if it has no index.
 
 import type { ObjectInfo, Storage } from '../storage/storage.ts'
 import { StorageError } from '../storage/storage-error.ts'
@@ -10,7 +10,7 @@ const DIRECTORY: ObjectInfo = { kind: 'directory', size: 0, mtime: undefined, et
 /** An extension begins with a letter: `v1.2` and `python3.11` have none. */
 const EXTENSION = /\.[A-Za-z][A-Za-z0-9_~-]*$/
 
-/** A file if the server has one. Other names without an extension are directories, so that what lies below them can be reached. */
+/** A file if the server has one. Every other name without an extension is a directory, so that files below it can be reached. */
 export async function statWeb(storage: Storage, key: string): Promise<ObjectInfo | undefined> {
   const mayBeDirectory = !EXTENSION.test(key.slice(key.lastIndexOf('/') + 1))
   let info: ObjectInfo | undefined
@@ -24,7 +24,7 @@ export async function statWeb(storage: Storage, key: string): Promise<ObjectInfo
   return info === undefined || isIndex(info) ? DIRECTORY : info
 }
 
-/** The page that a server makes of a directory has no version, unlike a file. */
+/** The index page that a server generates for a directory has no ETag and no time, unlike a file. */
 function isIndex({ contentType, etag, mtime }: ObjectInfo): boolean {
   return contentType?.startsWith('text/html') === true && etag === undefined && mtime === undefined
 }

@@ -38,7 +38,7 @@ export const Kind = {
   ATTEMPT: FIRST_HANDLER_KIND + 14,
   /** A handle whose writes were lost. */
   FAILED: FIRST_HANDLER_KIND + 15,
-  /** A file of which the guest has bytes. */
+  /** The guest has bytes of a file. */
   SHOWN: FIRST_HANDLER_KIND + 16,
 } as const
 
@@ -60,7 +60,7 @@ export interface LoggedFile {
   readonly fh: number
   readonly node: number
   readonly writable: boolean
-  /** Another client has replaced the version that it shows. */
+  /** Another client has replaced the version of which the guest has bytes. */
   readonly stale?: true
   /** The number of the request that opened it. */
   readonly request?: number
@@ -69,7 +69,7 @@ export interface LoggedFile {
 /** Which version the guest has bytes of. */
 export interface LoggedShown {
   readonly node: number
-  /** Undefined if the version is not known, or if the guest has bytes of none any more. */
+  /** Undefined if the version is not known, or if the guest no longer has bytes of any version. */
   readonly version?: ObjectVersion
 }
 

@@ -70,7 +70,7 @@ export class LoggedSession {
   readonly files = new Map<number, LoggedFile>()
   readonly directories = new Map<number, LoggedDirectory>()
   readonly listings = new Map<number, string[]>()
-  /** By node, where the guest has bytes of a known version. */
+  /** By node: the versions of which the guest has bytes, if known. */
   readonly shown = new Map<number, ObjectVersion>()
   readonly failures = new Map<number, readonly [code: string, message: string]>()
   readonly dirty = new Map<number, DirtyLog>()

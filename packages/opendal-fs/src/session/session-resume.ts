@@ -143,7 +143,7 @@ export class SessionResume {
     }
   }
 
-  /** What the storage has is compared later with the version of which the guest has bytes. */
+  /** Restores the versions of which the guest has bytes. They are compared with the storage later. */
   #shown(): void {
     const { shown, dirty } = this.#session
     for (const { file, opens, nodeid } of this.#inodes.values()) {
@@ -284,7 +284,7 @@ export class SessionResume {
     forgetVersions(inode)
     if (old !== undefined) this.#tree.nameRemoved(old, oldName, former)
     this.#tree.nameAdded(inode)
-    // Another client may have stored something there since.
+    // Another client may have stored an object there since.
     if (old !== undefined) this.#tree.forgetAbsence(old, oldName)
   }
 
@@ -385,7 +385,7 @@ export class SessionResume {
 function forgetVersions(inode: Inode): void {
   const { file } = inode
   if (file !== undefined) {
-    // Changes stand on the bytes, which are the same: of their version only the size is sure.
+    // Unpublished changes apply to these bytes, which are unchanged. Only the size of their version is certain.
     file.info = file.dirty === undefined ? undefined : sizeOnly(file.info)
     file.replaced = sizeOnly(file.replaced)
     if (file.content !== undefined) file.content.etag = undefined

@@ -1,7 +1,7 @@
-// Whether a key is asked about in a way that costs nothing when it is not there. OpenDAL's binding 0.49.2 never frees some 80 bytes
-// of each call that it rejects (https://github.com/napi-rs/napi-rs/issues/3086), and a `stat` of an absent key is rejected, so a
-// guest that asks for names that do not exist would fill the host's memory. `exists` resolves to false instead, but is one more
-// request for a key that exists. Newer builds of the binding free everything.
+// Decides when `exists` is called before `stat`. OpenDAL's binding 0.49.2 leaks about 80 bytes for each call that it rejects
+// (https://github.com/napi-rs/napi-rs/issues/3086), and it rejects a `stat` of an absent key, so a guest that looks up missing names
+// would fill the host's memory. `exists` resolves to false instead, but costs one more request for a key that exists. Newer builds
+// of the binding do not leak.
 
 /** Rejected before anything is saved: what that costs is less than the calls would be. */
 const FREE = 10_000
@@ -16,7 +16,7 @@ export class Absences {
   /** 0 .. 1: how many of the latest answers were that there is nothing. */
   #share = 0
 
-  /** @param leaks the binding keeps memory of each rejected call */
+  /** @param leaks the binding leaks memory for each rejected call */
   constructor(leaks: boolean) {
     this.#leaks = leaks
   }

@@ -1,5 +1,5 @@
-// OpenDAL. Everything that needs an Operator imports it from here: the operators and layers of one build of the binding
-// cannot be mixed with another's. The types are those of the newer build.
+// OpenDAL, in the build that this process uses. All code imports Operator from here, because operators and layers of two builds of
+// the binding cannot be mixed. The types are those of the newer build.
 
 import { createRequire } from 'node:module'
 import type * as opendal from 'opendal'

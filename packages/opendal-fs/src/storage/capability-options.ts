@@ -1,5 +1,5 @@
-// Options of services that switch a capability off. The builds of the binding after 0.49.2 accept them and do nothing; they have a
-// layer for it instead, which is added here.
+// Makes options that switch off a capability work with every build of the binding. Builds after 0.49.2 accept such options and ignore
+// them; they have a layer for the same purpose, which is added here.
 
 import type { Native } from './binding.ts'
 

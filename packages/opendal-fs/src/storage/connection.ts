@@ -1,6 +1,6 @@
-// The operators through which a storage is asked, all made from one. They differ in their time limits: OpenDAL ends a request only
-// by a limit that its operator has. OpenDAL reads credentials once and keeps them, while they expire or are rotated: when the
-// service refuses them, a new operator is made, which reads them again.
+// Holds the operators through which ovfs uses a storage, all derived from one. They differ in their time limits, because OpenDAL ends
+// a request only by the limit of its operator. An operator reads credentials once. When the service refuses them because they have
+// expired or were rotated, a new operator is made, which reads them again.
 
 import { type Operator, RetryLayer, TimeoutLayer } from './binding.ts'
 import type { RetryPolicy } from './deadline.ts'
@@ -20,13 +20,16 @@ export interface ConnectionOptions {
  */
 export type RenewOperator = (mayGuess: boolean) => Operator | undefined
 
-/** The pause between two guesses. It doubles while the service keeps refusing the credentials. */
+/**
+ * The pause between two guesses: new operators that are made without knowing whether the credentials have changed. It doubles while
+ * the service keeps refusing the credentials.
+ */
 const FIRST_PAUSE_MS = 5_000
 const LONGEST_PAUSE_MS = 600_000
-/** The least time between two comparisons of the credentials for objects that the service refuses a known caller. */
+/** The shortest time between two comparisons of the credentials after refusals of the kind `access`. */
 const COMPARISON_PAUSE_MS = 1_000
 
-/** The limits of operators for transfers are powers of this, so that a few operators serve all sizes. */
+/** Time limits for transfers are rounded up to powers of this, so that a few operators serve all sizes. */
 const LIMIT_STEP = 1.25
 
 const ANOTHER_BUILD =
@@ -65,7 +68,7 @@ export class Connection {
     return this.#plain
   }
 
-  /** With that limit, and second attempts, for each page of a listing. */
+  /** The same limit holds for each page of a listing, and a page that fails is requested again. */
   get lister(): Operator {
     return this.#lister
   }
@@ -80,7 +83,7 @@ export class Connection {
     return operator
   }
 
-  /** For an object that is written in parts, each of which may take `milliseconds`, second attempts included. */
+  /** For an upload in parts. Each part may take `milliseconds`, including its retries. */
   uploading(milliseconds: number): Operator {
     return this.#repeating(this.#operator).layer(timeLimit(milliseconds))
   }
@@ -90,7 +93,7 @@ export class Connection {
     return this.#generation
   }
 
-  /** Calls `work`, and once more with a new operator if the service refuses the credentials and there are others. */
+  /** Calls `work`. If the service refuses the credentials and a new operator can be made, calls `work` once more. */
   async call<T>(work: () => Promise<T>): Promise<T> {
     const { generation } = this
     try {
@@ -103,7 +106,7 @@ export class Connection {
       this.#pauseMs = FIRST_PAUSE_MS
       return result
     } catch (error) {
-      // A known caller is refused something: the credentials are good.
+      // The service knows the caller and refuses only this request: the new credentials are valid.
       if (isOfObject(refusalOf(error))) this.#pauseMs = FIRST_PAUSE_MS
       throw error
     }
@@ -117,7 +120,7 @@ export class Connection {
   renew(error: unknown, generation: number): boolean {
     const refusal = refusalOf(error)
     if (refusal === undefined || refusal === 'object') return false
-    // Another call was faster.
+    // Another call has renewed them already.
     if (generation !== this.#generation) return true
     const { renewOperator } = this.#options
     const now = Date.now()

@@ -10,7 +10,7 @@ export function withDeadline<T>(work: Promise<T>, milliseconds: number, late: ()
   return new Promise<T>((resolve, reject) => {
     let settled = false
     const timer = setTimeout(() => {
-      // The event loop takes in what has arrived before it runs this.
+      // Before this runs, the event loop handles answers that have already arrived.
       setImmediate(() => {
         if (!settled) reject(late())
       })

@@ -1,5 +1,5 @@
-// Moves a directory: in one step where the service can, else object by object, which copies everything, makes sure of the copies,
-// and only then deletes. A move that was interrupted is finished from what lies at both places.
+// Moves a directory. If the service cannot do it in one step, copies every object, verifies the copies, and only then deletes the
+// sources. A move that was interrupted is finished by comparing the objects at both places.
 
 import { FsError } from '@ovfs/fuse-proto'
 import { compareTimes } from '../attributes/time.ts'
@@ -35,9 +35,9 @@ const CONCURRENT_MOVES = 16
 const OWN_SEGMENTS: ReadonlySet<string> = new Set([DIRECTORY_MARKER, SIDECAR])
 
 export interface MovedDirectory {
-  /** Something stays in the old directory, because another client has stored it there meanwhile. */
+  /** An object stays in the old directory, because another client has stored it there during the move. */
   readonly somethingStays: boolean
-  /** Of the files that were copied, by path; none where the service moved the directory itself. */
+  /** Versions of the copied files, by path; empty if the service has moved the directory itself. */
   readonly versions: MovedVersions
 }
 
@@ -77,7 +77,8 @@ export class DirectoryMove {
    */
   async run(hadTarget = false): Promise<MovedDirectory> {
     const [storage, from, to] = [this.#storage, this.#from, this.#to]
-    // A local folder does that itself. What has just been emptied needs no other look where nothing in it would be replaced.
+    // A local folder checks the target itself. A target that has just been removed needs no second look, unless the service's
+    // rename would replace what another client has put there since.
     const isSafe = storage.scheme === 'fs' || (hadTarget && !storage.traits.renameReplacesDirectories)
     if (!isSafe) await requireNothing(storage, to)
     if (this.#tree !== undefined) return this.#tree.run(hadTarget)
@@ -86,7 +87,7 @@ export class DirectoryMove {
       return { somethingStays: false, versions: new Map() }
     } catch (error) {
       if (storage.scheme === 'fs' || !(error instanceof StorageError) || !isUnsupported(error)) throw error
-      // What is not listed would neither be copied nor stay.
+      // Files that the server does not list would not be copied, and would be deleted with the source.
       storage.requireDeletable(from)
       // The service does not move directories, or has moved a part of this one.
       const tree = await TreeMove.list(storage, from, to, this.#sidecars)
@@ -99,8 +100,8 @@ export class DirectoryMove {
 }
 
 /**
- * Goes on with a move that was interrupted.
- * @returns the keys below `from` that stay there because something else lies at their place
+ * Finishes a move that was interrupted.
+ * @returns the keys below `from` that stay there because another object lies at their new place
  */
 export async function finishDirectoryMove(
   storage: Storage,
@@ -116,7 +117,7 @@ export async function finishDirectoryMove(
     await (await DirectoryMove.prepare(storage, from, to, sidecars)).run()
     return []
   }
-  // On a local folder a rename is one step, which has not happened: what lies at `to` is another client's.
+  // On a local folder a rename is one step. It has not happened, so another client has made the directory at `to`.
   if (storage.scheme === 'fs') return [from]
   return (await list()).finish()
 }
@@ -162,8 +163,8 @@ class TreeMove {
   }
 
   /**
-   * @param unmovableStay keys that cannot be moved stay, as if another client had stored them after the move had begun
-   * @throws EIO if there are such keys and they are not to stay
+   * @param unmovableStay true to leave keys that cannot be moved at the old place, as objects that another client stored during the move
+   * @throws EIO if there are such keys, unless `unmovableStay`
    */
   static async list(
     storage: Storage,
@@ -207,7 +208,7 @@ class TreeMove {
       versions = versionsOf(copies)
       await this.#carrySidecars(copies, versions, false)
     } catch (error) {
-      // The error to report is the one that was there first; what cannot be cleaned up is a copy too many, not one too few.
+      // Report the first error. If the cleanup fails, a copy remains, but no object is lost.
       await this.#removeCopies(copies, hadTarget).catch(() => undefined)
       throw error
     }
@@ -224,7 +225,7 @@ class TreeMove {
     return path.slice(path.lastIndexOf('/') + 1) === this.#sidecars?.segment
   }
 
-  /** Before the first source is deleted: then the versions of all sources are known, also to a replay. */
+  /** To be called before the first source is deleted: then a replay can still look up the versions of all sources. */
   async #carrySidecars(
     copies: readonly CopiedFile[],
     versions: MovedVersions,
@@ -257,13 +258,13 @@ class TreeMove {
       const read = await copyThroughHost(storage, copying)
       return { path, copying: { ...copying, source: read }, copy: undefined }
     }
-    // The new directory has a marker already, and what is in it has no attributes that would be lost.
+    // The marker of the new directory exists already, and its sidecar has no entries that could be lost.
     return OWN_SEGMENTS.has(object.segment) ? copy() : reservingTarget(storage, copying, copy)
   }
 
   /**
-   * Makes sure of every copy: by listings of the target, which need far fewer requests than a look at each.
-   * @throws EIO if one is not there
+   * Verifies every copy, by listings of the target, which take far fewer requests than a stat of each copy.
+   * @throws EIO if a copy is missing
    */
   async #lookAt(copies: CopiedFile[]): Promise<void> {
     const storage = this.#storage
@@ -297,7 +298,7 @@ class TreeMove {
       const { from, to, source } = copying
       const found = await storage.stat(to, true)
       if (found?.kind !== 'file') return
-      // Another client may have replaced the copy by something of the same size.
+      // Another client may have replaced the copy with an object of the same size.
       const isOurs = this.#isSidecar(path) || (await holdsSameBytes(storage, from, source, to, found))
       if (isOurs) await storage.delete(to)
     })
@@ -323,7 +324,7 @@ class TreeMove {
         found.push({ path, copying, copy: target })
       } else {
         staying.add(from)
-        // Stored at the old place after the copy was made: the move itself is done.
+        // Another client stored the source after the copy was made, so this object has been moved.
         if (source.mtime !== undefined && compareTimes(source.mtime, target.mtime) > 0)
           storage.report(new NewerSource(from, to))
         else conflicts.push(from)
@@ -337,7 +338,7 @@ class TreeMove {
       if (!(await deleteCopied(storage, copying, copy!, left))) staying.add(copying.from)
     })
     await forEachConcurrently(found, CONCURRENT_MOVES, async ({ path, copying: { from, source } }) => {
-      // It is kept for the files that stay beside it.
+      // The sidecar stays if files stay in its directory.
       const directory = from.slice(0, from.lastIndexOf('/') + 1)
       const isNeeded = this.#isSidecar(path) && [...staying].some(key => key.startsWith(directory))
       if (!isNeeded && mayBeVersion(source, await storage.stat(from, true))) await storage.delete(from)
@@ -348,19 +349,19 @@ class TreeMove {
   }
 
   async #createDirectories(): Promise<void> {
-    // Where there are only markers, each is moved as the object that it is.
+    // On services without real directories, markers are moved as objects.
     if (!this.#storage.capability.createDir) return
     for (const directory of this.#directories) await this.#storage.createDirectory(this.#to + directory)
   }
 
-  /** A marker goes only with all that it marks, or what stays would lose its directory. */
+  /** Deletes a marker only if its directory is empty; otherwise the files that stay would lose their directory. */
   async #deleteDirectories(staying: ReadonlySet<string>): Promise<void> {
     const keys = this.#directories.map(directory => this.#from + directory)
     for (const key of keys.toReversed())
       if (![...staying].some(stays => stays.startsWith(key))) await this.#deleteIfEmpty(key)
   }
 
-  /** Where directories exist by themselves, deleting one may delete what another client has just stored in it. */
+  /** Looks first: on services with real directories, deleting a directory deletes files that another client has stored in it. */
   async #deleteIfEmpty(key: string): Promise<void> {
     const storage = this.#storage
     if (storage.traits.mayHideDots) return

@@ -1,7 +1,7 @@
 // File names and the key segments that hold them in the storage. Most names are their own segment. Names that OpenDAL, a signature
 // or the service would alter are stored as `.ovfs-y-` and the name, escaped with letters, digits, `-`, `_` and `.` alone, which
-// nothing alters. A name may also have been stored in another spelling: escaped by an earlier version (`.ovfs-x-` with %HH), or as
-// it is by another program. All spellings of one name lead to it, and no spelling leads to two names.
+// nothing alters. A name may also have been stored in another spelling: escaped by an earlier version (`.ovfs-x-` with %HH), or
+// unescaped by another program. All spellings of a name are found under that name, and no spelling stands for two names.
 
 import { createHash } from 'node:crypto'
 
@@ -29,9 +29,9 @@ const ALWAYS = `${TRIMMED}|\\p{Surrogate}`
 const CONTROL = '[\\u0000-\\u001f\\u007f]'
 
 interface NameRule {
-  /** What no object can have in its name, beyond what OpenDAL cannot ask for. */
+  /** What no object's name can contain, in addition to what OpenDAL cannot address. */
   readonly never?: string
-  /** What objects of others may have, but new ones must not: it is altered on some of the ways to the service. */
+  /** What names of other programs may contain but new names must not, because some requests to the service alter it. */
   readonly spoiled?: string
 }
 
@@ -42,12 +42,12 @@ const RULES: Readonly<Record<string, NameRule>> = {
   oss: { never: CONTROL },
   obs: { never: CONTROL },
   cos: { never: CONTROL },
-  // OpenDAL's binding 0.49.2 encodes the name twice when it writes. A share looks the same to a host with a newer one.
+  // OpenDAL's binding 0.49.2 encodes the name twice when it writes. The rule holds for newer builds too, so that both show the same names.
   gcs: { never: CONTROL, spoiled: "[^A-Za-z0-9\\-_.!~*'()]" },
-  // The service takes a backslash for a slash. The signature by an account key is wrong for a listing whose prefix has
-  // a percent sign, and a look for a directory is such a listing.
+  // The service treats a backslash as a slash. With an account key, the signature is wrong for a listing whose prefix contains a
+  // percent sign, and looking for a directory is such a listing.
   azblob: { never: `${CONTROL}|\\\\`, spoiled: '%' },
-  // rclone lists a control character as its picture (U+2400 to U+2421), and takes the picture for the character.
+  // rclone lists a control character as its Unicode picture (U+2400 to U+2421), and reads the picture as the character.
   webdav: { spoiled: `${CONTROL}|[\\u2400-\\u2421]` },
 }
 
@@ -57,15 +57,15 @@ const ALIASED = new RegExp(
 )
 
 /**
- * False for a key that OpenDAL, or the HTTP client below it, would take for another one: it trims white space, drops empty
- * segments and resolves `.` and `..`, also out of the root.
+ * False for a key that OpenDAL, or its HTTP client, would change: they trim white space, drop empty segments, and resolve `.` and
+ * `..`, even out of the root.
  */
 export function isAddressable(key: string): boolean {
   return !ALIASED.test(key)
 }
 
 export class KeyNames {
-  /** The object of each directory that keeps for it what the service cannot: see sidecar.ts. */
+  /** The segment of a directory's sidecar, which holds attributes that the service cannot: see sidecar.ts. */
   readonly sidecar: string
   readonly #hidesDots: boolean
   /** Names whose raw spelling cannot be an object. */
@@ -90,7 +90,7 @@ export class KeyNames {
     this.sidecar = this.#own(SIDECAR)
   }
 
-  /** An object of ours under a name that the server lists. */
+  /** The segment of an object of ovfs, in a form that the server lists. */
   #own(segment: string): string {
     return this.#hidesDots ? segment.slice(1) : segment
   }
@@ -105,7 +105,7 @@ export class KeyNames {
     return isSafe && !(this.#hidesDots && name.startsWith('.')) ? name : this.#own(ESCAPED) + escaped(name)
   }
 
-  /** All segments that stand for a name, the one that counts first if there are several; most names have only one. */
+  /** All segments that stand for a name; most names have only one. If objects exist under several, the first one counts. */
   spellings(name: string): readonly string[] {
     const segment = this.toSegment(name)
     if (segment === name) return [name]
@@ -164,7 +164,7 @@ export class KeyNames {
     return { segment, isTwin }
   }
 
-  /** False for what OpenDAL would take for another key: it resolves `..`, drops what is empty, and trims white space. */
+  /** False for a segment that OpenDAL would change: it resolves `..`, drops empty segments, and trims white space. */
   isReachable(segment: string): boolean {
     return isPossibleName(segment) && !this.#trimmed.test(segment)
   }
@@ -185,7 +185,7 @@ export class KeyNames {
   }
 }
 
-/** A segment for an object that is not to be listed, on servers that list names which begin with a dot. */
+/** A random segment for a temporary object, which ovfs does not show. For servers that list names beginning with a dot. */
 export function temporarySegment(): string {
   return TEMPORARY + crypto.randomUUID()
 }

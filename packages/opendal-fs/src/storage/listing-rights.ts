@@ -1,10 +1,10 @@
-// Which directories the credentials may not list. There S3 and GCS answer 403 instead of 404 for a key that is absent, since a
-// caller without the right to list must not learn which keys exist. A policy may grant the right below one prefix only.
+// Remembers which directories the credentials may list. In a directory that they may not list, S3 and GCS answer 403 instead of 404
+// for an absent key, so that the caller does not learn which keys exist. A policy may grant the right below one prefix only.
 
-/** How long a refusal or a permission is believed, in milliseconds. */
+/** How long a refusal or a permission is remembered, in milliseconds. */
 const REFUSED_MS = 60_000
 const ALLOWED_MS = 5_000
-/** Directories that are remembered. */
+/** The largest number of directories that are remembered. */
 const MOST = 10_000
 
 export class ListingRights {
@@ -14,8 +14,8 @@ export class ListingRights {
   #hasRefused: boolean
 
   /**
-   * @param everywhere the credentials may list nothing, as was found out before
-   * @param onRefused told once that a listing was refused, unless that was known
+   * @param everywhere the start has shown that the credentials may list nothing
+   * @param onRefused called at the first refused listing, unless `everywhere`
    */
   constructor(everywhere: boolean, onRefused: () => void) {
     this.#isRefusedEverywhere = everywhere
@@ -33,7 +33,7 @@ export class ListingRights {
     return this.#isRefusedEverywhere || this.#recall(directoryOf(key)) === false
   }
 
-  /** A listing of a directory was answered. */
+  /** Remembers whether the service has listed the directory or refused to. */
   learn(directory: string, allowed: boolean): void {
     if (this.#known.size >= MOST) this.#known.clear()
     this.#known.set(directory, { allowed, until: Date.now() + (allowed ? ALLOWED_MS : REFUSED_MS) })

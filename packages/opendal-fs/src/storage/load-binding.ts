@@ -1,4 +1,4 @@
-// Which build of OpenDAL's Node binding to use. Its Linux binaries after 0.49.2 need glibc 2.38, so two builds are installed:
+// Chooses the build of OpenDAL's Node binding. Its Linux binaries after 0.49.2 need glibc 2.38, so two builds are installed:
 // the newer one is used where it loads, 0.49.2 elsewhere (Debian 12, Ubuntu 22.04).
 
 import { dirname, isAbsolute, join } from 'node:path'
@@ -8,7 +8,7 @@ export const OLD_VERSION = '0.49.2'
 /** Names the build to use: `0.49.2`, `latest`, or the absolute path of a `.node` file. */
 export const BINDING_VARIABLE = 'OVFS_OPENDAL'
 
-/** What loading needs of its surroundings. */
+/** What the loader needs from its environment; tests replace it. */
 export interface LoadingHost {
   readonly require: NodeJS.Require
   readonly arch: string
@@ -57,7 +57,7 @@ function loadNewest<Native>(host: LoadingHost): LoadedBinding<Native> {
     const passedOver = { version: newestVersion(host), reason: reasonOf(failure) }
     return { ...old<Native>(host), passedOver }
   } catch (error) {
-    // An absent fallback says nothing: it exists for one C library only.
+    // A missing fallback is no reason to report: it exists for glibc only.
     const cause = isAbsent(error) ? failure : error
     throw new BindingError(explanation(cause, host.arch), { cause: failure })
   }
@@ -95,7 +95,7 @@ function versionOf(require: NodeJS.Require, manifest: string): string {
   return (require(manifest) as { version: string }).version
 }
 
-/** OpenDAL's loader tries several places and keeps the error of each in `cause`; the first real failure says why. */
+/** OpenDAL's loader tries several places and chains their errors in `cause`. The first one that is not "not found" is the reason. */
 function attempts(error: unknown): readonly Error[] {
   const causes: unknown = error instanceof Error ? error.cause : undefined
   return Array.isArray(causes) ? causes.filter(cause => cause instanceof Error) : []

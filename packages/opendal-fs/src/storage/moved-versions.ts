@@ -1,9 +1,9 @@
-// The versions of objects before and after a move by copies, and what the layer above does with them.
+// The versions of objects before and after a move by copies, and the interface through which sidecars are updated to them.
 
 import type { ObjectInfo } from './storage.ts'
 import { versionName } from './version.ts'
 
-/** One object, as it was before it was moved and as it is since. */
+/** One object, before and after its move. */
 export interface MovedVersion {
   readonly before: ObjectInfo
   readonly after: ObjectInfo
@@ -21,23 +21,23 @@ export interface SidecarMove {
   readonly copy: ObjectInfo
   /** By segment. */
   readonly versions: MovedVersions
-  /** The sidecar at `to` may have been rewritten already, or be another client's: newer entries of the one at `from` count. */
+  /** The sidecar at `to` may have been updated already, or may be another client's: take newer entries from the one at `from`. */
   readonly merges: boolean
 }
 
-/** Rewrites sidecars for the copies of the files. */
+/** Updates sidecars to the versions of the copies. */
 export interface SidecarMover {
   /** The sidecar's segment in every directory. */
   readonly segment: string
   carry(move: SidecarMove): Promise<void>
 }
 
-/** True if something that holds for the version before would not hold for the one after. */
+/** True if the copy is another version, so that a sidecar's entry for the old version must be updated. */
 export function hasOtherVersion({ before, after }: MovedVersion): boolean {
   return versionName(before) !== versionName(after)
 }
 
-/** By directory, which ends with a slash unless it is the one that was moved, and in each by segment. */
+/** Groups by directory, and in each by segment. A directory's path ends with a slash; that of the moved directory itself is empty. */
 export function groupedByDirectory(versions: MovedVersions): ReadonlyMap<string, MovedVersions> {
   const groups = new Map<string, Map<string, MovedVersion>>()
   for (const [path, moved] of versions) {

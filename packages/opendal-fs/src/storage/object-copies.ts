@@ -1,6 +1,6 @@
-// Copies of objects that can be relied on. A service may answer a copy with success and not have made it (S3's CopyObject may put
-// an error into the body of a 200), may have no copy, or none for large objects. So a copy counts only once the target has been
-// looked at, and what the service does not copy goes through the host.
+// Copies objects and verifies the copies. A service may report success without having made the copy (S3's CopyObject may put an
+// error into the body of a 200), or may be unable to copy objects, or large objects. So a copy counts only after a look at the target
+// has confirmed it. Objects that the service does not copy go through the host.
 
 import { FsError } from '@ovfs/fuse-proto'
 import { uploadParts } from './part-upload.ts'
@@ -15,9 +15,9 @@ import {
 import { compareVersions, mayBeVersion } from './version.ts'
 
 const COMPARED_AT_ONCE = 1 << 20
-/** From this size on, a look at the target before the copy takes little of the time of the copy, in bytes. */
+/** From this size on, a look at the target before the copy adds little time to the copy itself, in bytes. */
 const LARGE = 16 << 20
-/** How often a source that changes while it is read is read again. */
+/** How often a read starts again because the source has changed during the read. */
 const READ_ATTEMPTS = 3
 
 export interface Copying {
@@ -29,7 +29,7 @@ export interface Copying {
   readonly target: ObjectInfo | undefined
 }
 
-/** Asks the service for a copy. False if it does not make it: the bytes must go through the host. */
+/** Asks the service for a copy. Returns false if the service makes none: then the bytes must go through the host. */
 export async function tryServiceCopy(storage: Storage, { from, to, source }: Copying): Promise<boolean> {
   if (!storage.canCopy(source.size)) return false
   try {
@@ -85,7 +85,7 @@ async function* readParts(
 export interface Copied {
   /** The copy. */
   readonly info: ObjectInfo
-  /** What lies at the source after the copy; undefined if nothing does. */
+  /** The object at the source after the copy; undefined if there is none. */
   readonly left: ObjectInfo | undefined
 }
 
@@ -114,8 +114,8 @@ async function copyAndLook(storage: Storage, copying: Copying): Promise<Copied> 
 }
 
 /**
- * Copies where the service may conceal what is at the target: an empty object that is written on condition takes the place first,
- * so that the copy replaces nothing else. It is deleted again if there is no copy.
+ * Makes a copy although the service may conceal an object at the target. Before the copy, writes an empty object to the target on the
+ * condition that none exists, so that the copy replaces only that. Deletes it again if the copy fails.
  * @throws EACCES if there is an object at the target
  */
 export async function reservingTarget<T>(
@@ -135,7 +135,7 @@ export async function reservingTarget<T>(
   try {
     return await copy()
   } catch (error) {
-    // The error to report is the one that was there first.
+    // Report the first error.
     if (isReserved) await release(storage, to).catch(() => undefined)
     throw error
   }
@@ -163,12 +163,12 @@ export async function isCopy(
   found: ObjectInfo,
   left: ObjectInfo | undefined,
 ): Promise<boolean> {
-  // The source may have been another version than the known one already when it was copied.
+  // Another client may have replaced the source before the copy was made.
   const versions = left === undefined || mayBeVersion(source, left) ? [source] : [source, left]
   const candidates = versions.filter(({ size }) => found.kind === 'file' && size === found.size)
   if (candidates.length === 0) return false
   if (candidates.some(version => hasSameContent(storage, version, found))) return true
-  // Another version than before the copy, so the copy has made it.
+  // The target has changed since before the copy, so the copy was made.
   if (target === undefined || !mayBeVersion(target, found)) return true
   return left !== undefined && isSameObject(storage, from, left, to, found)
 }
@@ -194,7 +194,7 @@ export async function deleteCopied(
   return isCopied
 }
 
-/** Another client has replaced an object while it was being moved: its object is left where it is. */
+/** Another client has replaced the source during its move. The new object stays at the old key. */
 export class NewerSource extends FsError {
   constructor(from: string, to: string) {
     const [source, target] = [from, to].map(key => JSON.stringify(key))
@@ -206,12 +206,12 @@ export class NewerSource extends FsError {
   }
 }
 
-/** True only if both surely hold the same bytes. */
+/** True only if both certainly hold the same bytes. */
 function hasSameContent(storage: Storage, a: ObjectInfo, b: ObjectInfo): boolean {
   return storage.traits.contentEtags && a.size === b.size && a.etag !== undefined && a.etag === b.etag
 }
 
-/** The same as `isSameObject`; reads nothing where the etags tell. */
+/** Like `isSameObject`, but reads nothing if the ETags decide. */
 export async function holdsSameBytes(
   storage: Storage,
   a: string,
@@ -231,7 +231,7 @@ export async function isSameObject(
   bInfo: ObjectInfo,
 ): Promise<boolean> {
   if (aInfo.kind !== 'file' || bInfo.kind !== 'file' || aInfo.size !== bInfo.size) return false
-  // Where each read fetches the whole value, one does.
+  // If each read fetches the whole value, read it in one request.
   const step = storage.traits.cutsRanges === 'remote' ? aInfo.size : COMPARED_AT_ONCE
   try {
     for (let at = 0; at < aInfo.size; at += step) {

@@ -13,7 +13,7 @@ const RENAME_DELAY_MS = 100
 export interface Moved {
   /** The object at its new key; undefined if it could not be looked at. */
   readonly info: ObjectInfo | undefined
-  /** Another client stored something newer at the old key meanwhile, and it stays there. */
+  /** Another client stored a newer object at the old key during the move; it stays there. */
   readonly sourceStays: boolean
 }
 
@@ -38,7 +38,7 @@ export async function moveObject(storage: Storage, move: Copying): Promise<Moved
       throw reported(storage, notCopiedError(from, to, 'nothing was deleted'))
     return { info, sourceStays: false }
   } catch (error) {
-    // It has been moved; the next look at it tells its version.
+    // The object has been moved. The next look shows its version.
     if (error instanceof StorageError) return { info: undefined, sourceStays: false }
     throw error
   }

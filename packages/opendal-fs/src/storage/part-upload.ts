@@ -6,7 +6,7 @@ import { FsError } from '@ovfs/fuse-proto'
 import type { Storage } from './storage.ts'
 import type { WriteCondition } from './write-condition.ts'
 
-/** An upload begins again once when its credentials were replaced. */
+/** An upload starts again, once, if the credentials were renewed during it. */
 const ATTEMPTS = 2
 
 /** The parts of an upload stay at the service, where they may cost money and nobody sees them. */
@@ -30,7 +30,7 @@ export interface UploadSteps {
   write(content: Buffer): Promise<void>
   /** @param bytes of the whole object */
   complete(bytes: number): Promise<void>
-  /** The service has been given other credentials since the upload began, which the upload cannot use. */
+  /** The credentials were renewed since the upload began. The upload still uses the old ones. */
   isOutdated(): boolean
   abandoned(error: AbandonedUpload): void
 }
@@ -58,7 +58,7 @@ export class PartUpload {
     return this.#steps.complete(this.#sent)
   }
 
-  /** True if the upload fails for its old credentials, and a new one would have others. */
+  /** True if the upload failed because of its old credentials, and a new upload would use new ones. */
   get isOutdated(): boolean {
     return this.#steps.isOutdated()
   }

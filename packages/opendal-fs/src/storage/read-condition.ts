@@ -1,5 +1,6 @@
-// Reads of one version of an object (If-Match). OpenDAL knows which protocols have that. Some S3 gateways ignore it and give whatever
-// version is there; others answer 400 or 501. Both show only when it is sent, and then the caller has to look after each read.
+// Reads of one version of an object (If-Match). OpenDAL knows which protocols have this condition. Some S3 gateways ignore it and
+// return any version; others answer 400 or 501. Both show only when a condition is sent. On such a gateway the caller must look at
+// the object after each read.
 
 import type { Capability } from './binding.ts'
 import type { ServiceTraits } from './service-traits.ts'
@@ -11,7 +12,7 @@ export class ConditionalReads {
   readonly #traits: ServiceTraits
   readonly #onRefused: () => void
 
-  /** @param onRefused told once that the server turns out to refuse the condition */
+  /** @param onRefused called once, if the server refuses the condition */
   constructor(capability: Capability, traits: ServiceTraits, onRefused: () => void) {
     this.#capability = capability
     this.#traits = traits
@@ -24,8 +25,8 @@ export class ConditionalReads {
   }
 
   /**
-   * Reads with the condition if the server takes it. If it refuses that, reads again without it, and if this succeeds the condition
-   * is not sent any more. A server that has taken it once does not refuse it.
+   * Reads with the condition. If the server refuses it, reads again without it. If that succeeds, the condition is never sent
+   * again. A server that has accepted the condition once does not refuse it later.
    */
   async run<T>(etag: string | undefined, read: (options: { ifMatch?: string }) => Promise<T>): Promise<T> {
     const ifMatch = this.areSent ? strongEtag(etag) : undefined
@@ -43,7 +44,7 @@ export class ConditionalReads {
     try {
       result = await read({})
     } catch (error) {
-      // The server refuses the read for another reason; or nothing can be said yet.
+      // The condition was not the reason, or the reason is unknown: the next read tries the condition again.
       throw mayRefuseCondition(error) ? refusal : error
     }
     if (this.#traits.readCondition === 'unknown') {

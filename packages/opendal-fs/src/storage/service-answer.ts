@@ -1,33 +1,33 @@
-// What an HTTP service answered to a request that failed: its status and its error code, read from the text of OpenDAL's error,
-// and what a refusal is about. The context in the middle of the text repeats the key, which a guest chooses: only what precedes it is
-// searched for a status, and only what follows the context for a code.
+// Reads the HTTP status and the error code from the text of OpenDAL's error, and says what a refusal is about. The middle of that
+// text, the context, repeats the key, which a guest chooses. So the status is read only from the text before the context, and the
+// code only from the text after it.
 
 import type { Operator } from './binding.ts'
 
 export interface ServiceAnswer {
-  /** Of HTTP; undefined if the error is not about a response. */
+  /** The HTTP status; undefined if there was no response. */
   readonly status: number | undefined
-  /** `AccessDenied` and the like; undefined if the response had no body, as after a HEAD, or one of another shape. */
+  /** For example `AccessDenied`; undefined if the response had no body (as after a HEAD), or a body without a code. */
   readonly code: string | undefined
 }
 
 /**
  * What the service refuses:
- * - `credentials`: the caller, whatever it asks for. Other credentials may be accepted.
- * - `access`: this request of a known caller. For an absent key it also stands for "not found" if the caller may not list.
- * - `object`: the object as it is now, such as one that lies in an archive.
+ * - `credentials`: every request with these credentials. Other credentials may be accepted.
+ * - `access`: this request, although the service knows the caller. If the caller may not list, an absent key gets this answer too.
+ * - `object`: this object in its present state, for example because it is archived.
  * - `unclear`: the answer has no code.
  */
 export type Refusal = 'credentials' | 'access' | 'object' | 'unclear'
 
 const STATUS = /response: Parts \{ status: (\d{3})\b/
-/** Before it, the key stands in a URL only, where it is encoded. */
+/** Start of the context. Before it, the key appears only in a URL, where it is encoded. */
 const SERVICE = /, service: \w/
 /** S3Error { code: "..." }; GcsErrorDetail { .. reason: "..." }. */
 const CODE = /\b(?:code|reason): "([^"]+)"/
 
 const CREDENTIAL_CODES: ReadonlySet<string> = new Set([
-  // S3, OSS, COS, OBS and servers that speak their protocols
+  // S3, OSS, COS, OBS and compatible servers
   'ExpiredToken',
   'ExpiredTokenException',
   'InvalidToken',
@@ -74,7 +74,7 @@ const ACCESS_CODES: ReadonlySet<string> = new Set([
   'access_denied',
 ])
 
-/** Answers to a HEAD that only the code in a body would explain: expired credentials, a key that is too long, a policy. */
+/** Statuses with several causes that only the code in a body tells apart: expired credentials, a key that is too long, a policy. */
 const EXPLAINED_BY_CODE: ReadonlySet<number | undefined> = new Set([400, 401, 403])
 
 /** @param error what an OpenDAL call rejected with, or the StorageError that was made of it */
@@ -87,7 +87,7 @@ export function answerOf(error: unknown): ServiceAnswer {
   return { status: status === undefined ? undefined : Number(status), code }
 }
 
-/** Undefined if the error is no refusal. */
+/** Undefined if the error is not a refusal. */
 export function refusalOf(error: unknown): Refusal | undefined {
   const { status, code } = answerOf(error)
   if (status === 401 || (code !== undefined && CREDENTIAL_CODES.has(code))) return 'credentials'
@@ -97,15 +97,15 @@ export function refusalOf(error: unknown): Refusal | undefined {
 }
 
 /**
- * Runs `head`, which may send a HEAD. If the service refuses without saying why, reads the first byte of the object: the body of that refusal has the
- * code, and `withCode` rejects with it instead.
+ * Runs `head`, which may send a HEAD. If the service refuses it without a code, reads the first byte of the object: that refusal has a
+ * body with the code, and `withCode` rejects with that error instead.
  */
 export async function withCode<T>(operator: Operator, path: string, head: () => Promise<T>): Promise<T> {
   try {
     return await head()
   } catch (error) {
     const { status, code } = answerOf(error)
-    // A directory is asked about by a listing, which has a body.
+    // The stat of a directory is a listing, whose answer has a body.
     if (code !== undefined || !EXPLAINED_BY_CODE.has(status) || path.endsWith('/')) throw error
     throw (await refusalToRead(operator, path)) ?? error
   }
@@ -117,7 +117,7 @@ async function refusalToRead(operator: Operator, path: string): Promise<unknown>
     return undefined
   } catch (error) {
     const { status, code } = answerOf(error)
-    // 416: the object is there, and empty.
+    // 416: the object exists and is empty.
     return code === undefined || status === 416 ? undefined : error
   }
 }

@@ -13,17 +13,17 @@ interface SchemeTraits {
   readonly realDirectories?: boolean
   /** `rename` moves a directory and everything in it in one step. A server may refuse that. */
   readonly movesDirectories?: boolean
-  /** stat tells times in whole seconds, rounded in this way, while a listing may have fractions of them. */
+  /** stat reports times in whole seconds, rounded this way; listings may have fractions of seconds. */
   readonly wholeSeconds?: 'down' | 'up'
-  /** The binding fetches every value whole and cuts the range out itself. It panics if the value is shorter than the range. */
+  /** For a ranged read, the binding fetches the whole value and cuts out the range. It panics if the value ends before the range does. */
   readonly cutsRanges?: 'remote' | 'in-process'
   /** stat finds a directory under every key with a slash at its end, and nothing can be listed. */
   readonly assumesDirectories?: boolean
-  /** stat takes a directory for found if any key matches its name without case and with `_` and `%` as wildcards. */
+  /** stat reports a directory if any key matches its name, ignoring case and with `_` and `%` as wildcards. */
   readonly guessesDirectories?: boolean
   /** stat is not asked for a directory: our marker object tells of it. */
   readonly findsNoDirectories?: boolean
-  /** What holds instead of `capability()`, on which the builds of the binding disagree. */
+  /** Overrides `capability()` where the builds of the binding report different values. */
   readonly capability?: Partial<Capability>
   /** `rename` replaces a directory at the target, with everything in it. */
   readonly renameReplacesDirectories?: boolean
@@ -31,13 +31,13 @@ interface SchemeTraits {
   readonly contentEtags?: boolean
   /** Bytes of the largest object that the service copies in one request. */
   readonly largestCopy?: number
-  /** The service may refuse to list, and so to look for a directory, where the key has a percent sign: see KeyNames. */
+  /** The service may refuse to list a prefix with a percent sign, and looking for a directory is such a listing: see KeyNames. */
   readonly refusesPercent?: boolean
   /** Keys that the old build of the binding stores under another name when it writes them. */
   readonly misplaced?: RegExp
 }
 
-/** Azure Files takes at most that much in a request (Put Range), and OpenDAL sends a file in one. */
+/** The most bytes that Azure Files takes in one request (Put Range). OpenDAL sends a whole file in one request. */
 const LARGEST_PUT_RANGE = 4n << 20n
 
 const GIB = 2 ** 30
@@ -56,9 +56,9 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   // OpenStack Swift rounds it up.
   swift: { wholeSeconds: 'up' },
   b2: { largestCopy: 5 * GIB },
-  // It may answer before the copy of a larger one is complete.
+  // For a larger object the service may answer before the copy is complete.
   azblob: { largestCopy: GIB / 4, refusesPercent: true },
-  // It encodes the name twice. Reads, copies and deletes are right.
+  // The old build encodes the name twice when it writes. Reads, copies and deletes are right.
   gcs: { misplaced: /[^A-Za-z0-9\-_.!~*'()/]/ },
   http: { assumesDirectories: true },
   sqlite: { guessesDirectories: true },
@@ -88,45 +88,45 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
   tikv: { cutsRanges: 'remote' },
 }
 
-/** A condition that a write may carry: that nothing is under the key, or that a certain version is. */
+/** The condition of a write: that no object exists under the key (`absent`), or that a certain version does (`etag`). */
 export type ConditionName = 'absent' | 'etag'
 
-/** Whether a server does something that its protocol has. It shows when it is asked to for the first time. */
+/** Whether a server supports a feature of its protocol: unknown until the first request that uses the feature. */
 export type Support = 'unknown' | 'works' | 'refused'
 
-/** What the service can do, the same with each build of the binding. */
+/** The capabilities that ovfs uses: the same with each build of the binding. */
 export function capabilityOf(operator: Operator, scheme: string): Capability {
   const said = operator.capability()
   const instead = SCHEMES[scheme]?.capability
   if (instead === undefined) return said
-  // The getters of a native object work on that object only.
+  // Native getters fail if `this` is not the native object itself.
   return new Proxy(said, {
     get: (target, name) =>
       name in instead ? instead[name as keyof Capability] : Reflect.get(target, name, target),
   })
 }
 
-/** What one server was seen to do, before a share of it is served. */
+/** What a test of the server has shown, before the share is served. */
 export interface FoundTraits {
   /** It leaves names that begin with a dot out of its listings (nginx with dav-ext). */
   readonly hidesDots?: boolean
-  /** It could not be found out whether it does. */
+  /** The test failed, so the server may do the same. */
   readonly mayHideDots?: boolean
 }
 
-/** What is known of a server that did not answer in time. */
+/** The traits to assume for a server whose test failed or did not end in time. */
 export function untestedTraits(scheme: string): FoundTraits {
   return scheme === 'webdav' ? { mayHideDots: true } : {}
 }
 
 /**
- * Looks what the server does with names that begin with a dot: three requests, on WebDAV alone. Where the credentials may not write,
- * it is taken for a usual server, since nothing can be deleted there either.
+ * Tests whether the server lists names that begin with a dot, with three requests, on WebDAV only. If the credentials may not write,
+ * no test is possible and none is needed, because they cannot delete a directory either.
  * @param operator writes
  */
 export async function findTraits(operator: Operator, scheme: string): Promise<FoundTraits> {
   if (scheme !== 'webdav') return {}
-  // Another host that starts at the same time must not delete it.
+  // A random name, so that another host that starts at the same time does not delete it.
   const probe = temporarySegment()
   try {
     await operator.write(probe, Buffer.alloc(0))
@@ -139,7 +139,7 @@ export async function findTraits(operator: Operator, scheme: string): Promise<Fo
   } catch {
     return untestedTraits(scheme)
   } finally {
-    // What could not be cleaned up is an object too many, which is not listed.
+    // If the deletion fails, a temporary object remains, which a guest does not see.
     await operator.delete(probe).catch(() => undefined)
   }
 }
@@ -151,11 +151,11 @@ export class ServiceTraits {
   readonly realDirectories: boolean
   /** `rename` moves a directory and everything in it in one step. A server may refuse that. */
   readonly movesDirectories: boolean
-  /** How ranges are read safely where the binding cuts them: values whole, or, if the service is in this process, after a look. */
+  /** Undefined if the binding does not cut ranges. `remote`: read values whole. `in-process`: look at the size before each read. */
   readonly cutsRanges: 'remote' | 'in-process' | undefined
   /** stat finds a directory under every key with a slash at its end, and nothing can be listed. */
   readonly assumesDirectories: boolean
-  /** What stat says of a directory is only a guess, by case-insensitive matching with wildcards: SQL's LIKE. */
+  /** stat may report a directory that does not exist, because it matches names with SQL's LIKE: without case, and with wildcards. */
   readonly guessesDirectories: boolean
   /** stat is not asked for a directory: our marker object tells of it. */
   readonly findsNoDirectories: boolean
@@ -173,11 +173,11 @@ export class ServiceTraits {
   ignoresIfMatch: boolean | undefined
   /** False once the service has answered that it has no copy. */
   copies = true
-  /** An object can be asked for in every spelling of its name; else only a listing tells of those that are not the first. */
+  /** stat works with every spelling of a name. Otherwise only a listing shows whether an object has another spelling than the first. */
   readonly asksForSpellings: boolean
-  /** Listings lack names that begin with a dot, so that a directory which looks empty may hold something. */
+  /** Listings lack names that begin with a dot, so a directory that looks empty may hold files. */
   readonly hidesDots: boolean
-  /** The same, or it is not known: a directory that looks empty is not deleted. */
+  /** Listings lack such names, or may lack them: no directory is deleted. */
   readonly mayHideDots: boolean
   readonly #misplaced: RegExp | undefined
   readonly #wholeSeconds: 'down' | 'up' | undefined
@@ -202,12 +202,12 @@ export class ServiceTraits {
     this.#wholeSeconds = wholeSeconds
   }
 
-  /** True if a write to the key would go to another one: the object has to be copied there instead. */
+  /** True if the binding would write the object under another key: it must be written elsewhere and copied to this key. */
   misplaces(key: string): boolean {
     return this.#misplaced?.test(key) === true
   }
 
-  /** A time from a listing as stat would tell it, so that a version has one modification time. */
+  /** Rounds a time from a listing as stat does, so that a version has only one modification time. */
   statTime(time: Time): Time {
     if (this.#wholeSeconds === undefined || time.nsec === 0) return time
     return { sec: this.#wholeSeconds === 'up' ? time.sec + 1 : time.sec, nsec: 0 }

@@ -47,7 +47,7 @@ const ERRNO_OF_KIND: Readonly<Record<StorageErrorKind, ErrnoName>> = {
 const SHAPE = /^(\w+) \((permanent|temporary|persistent)\) at /
 const OS_ERROR = /\(os error (\d+)\)\s*$/
 const KEY_TOO_LONG: ReadonlySet<string | undefined> = new Set(['KeyTooLongError', 'KeyTooLong'])
-/** The last thing that the text says: before it, an arrow may belong to the key. */
+/** The last arrow of the text. An earlier arrow may be part of the key. */
 const LOST_RANGE = / => reader got too (?:little|much) data(?:(?! => ).)*$/s
 const UNSENT = / => send http request(?:(?! => ).)*$/s
 /**
@@ -59,13 +59,13 @@ function isErrorInSuccess(error: unknown): boolean {
   return status >= 200 && status < 300
 }
 
-/** Newer builds of the binding call a copy that failed for the moment `persistent` on some services, without having repeated it. */
+/** Newer builds of the binding report a copy that failed temporarily as `persistent` on some services, although they did not retry it. */
 function isLabelledPersistent(error: unknown, text: string): boolean {
   const { status = 0 } = answerOf(error)
   return /^\w+ \(persistent\) at copy, /.test(text) && (status === 429 || status >= 500 || UNSENT.test(text))
 }
 
-/** The binding panics if it is asked for a range of a value that has become shorter. */
+/** The binding panics if the requested range is beyond the end of a value that has become shorter. */
 const PANIC = 'Panic in async function'
 
 export class StorageError extends FsError {
@@ -127,7 +127,7 @@ export function toStorageError(error: unknown, scheme: string, operation: string
   return new StorageError(kind, errno, transient, operation, key, text, { cause: error })
 }
 
-/** The service was asked for a key that OpenDAL would take for another one: nothing was sent. */
+/** OpenDAL would change the key, so nothing was sent to the service. */
 export class UnaddressableKey extends FsError {
   readonly key: string
 
@@ -138,12 +138,12 @@ export class UnaddressableKey extends FsError {
   }
 }
 
-/** The service does not do what it was asked for, or not with this object: to ask again is no use. */
+/** The service cannot do the operation, or not with this object. Retrying does not help. */
 export function isUnsupported({ kind, code, transient }: StorageError): boolean {
   return kind === 'Unsupported' || (kind === 'Unexpected' && code === 'EIO' && !transient)
 }
 
-/** The service does not have the operation at all. */
+/** The service lacks the operation altogether. */
 export function hasNoOperation(error: StorageError): boolean {
   const { status, code } = answerOf(error.cause)
   const isMissing = status === 405 || status === 501 || code === 'NotImplemented'
@@ -170,7 +170,7 @@ export function deadlineError(
   return new StorageError('Deadline', ERRNO_OF_KIND.Deadline, false, operation, key, message)
 }
 
-/** The object is not the version any more that the operation was meant for. */
+/** The object is no longer the version that the operation was meant for. */
 export function versionLostError(operation: string, key: string): StorageError {
   const message = 'another version of the object has taken its place'
   return new StorageError('ConditionNotMatch', 'ESTALE', false, operation, key, message)

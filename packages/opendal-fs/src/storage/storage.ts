@@ -54,7 +54,7 @@ export interface ObjectInfo {
   readonly contentType?: string | undefined
   /** Where it is asked for; listings have none. */
   readonly metadata?: UserMetadata | undefined
-  /** A directory that the service only guesses: see ServiceTraits.guessesDirectories. */
+  /** The service may report this directory although it does not exist: see ServiceTraits.guessesDirectories. */
   readonly guessed?: boolean
   /** What that says of the file. */
   readonly given?: Given | undefined
@@ -88,9 +88,9 @@ export interface StorageOptions {
   readonly userMetadata?: boolean
   /** False if the credentials may not list. Default true. */
   readonly mayList?: boolean
-  /** Told of every failure that is more than an object not being there. */
+  /** Called for every failure except that an object does not exist. */
   readonly onError: (error: Error) => void
-  /** Told once of each thing that the server or the credentials turn out not to do. */
+  /** Called once for each feature that the server turns out to lack, and for each right that the credentials lack. */
   readonly onWarning?: ((message: string) => void) | undefined
 }
 
@@ -98,9 +98,9 @@ const RETRIES: RetryPolicy = { attempts: 4, firstDelayMs: 100, maxDelayMs: 2_000
 const NO_RETRIES: RetryPolicy = { attempts: 1, firstDelayMs: 0, maxDelayMs: 0 }
 /** OpenDAL's own limit ends an operation inside; ours, a little later, ends the waiting for it. */
 const GRACE_MS = 500
-/** What a service copies or assembles at least in a second, in bytes: sets an upper bound for that by size. */
+/** Bytes that a service copies or assembles in a second, at the slowest: sets the upper bound for such an operation by size. */
 const SLOWEST_SERVICE = 1 << 20
-/** The least upper bound of a copy within the service, in time limits. */
+/** The upper bound of a copy within the service is at least this many time limits. */
 const COPY_LIMITS = 10
 /** The upper bound of an operation within the service that may concern any number of bytes. */
 const LONGEST_OPERATION_MS = 3_600_000
@@ -115,26 +115,26 @@ const LARGEST_IN_PARTS = 5 * 2 ** 40
 
 const CONDITION_REFUSED: Readonly<Record<ConditionName, string>> = {
   absent:
-    'the server refuses writes on condition that there is no such object (If-None-Match): ovfs looks before it writes a new file, and a file that another host creates in that moment is overwritten',
-  etag: 'the server refuses writes on condition that the object is unchanged (If-Match): ovfs looks before it replaces a file, and a change that another host makes in that moment is overwritten',
+    'the server refuses conditional writes of new objects (If-None-Match): ovfs looks at the object before it writes a new file, and overwrites a file that another host creates between the look and the write',
+  etag: 'the server refuses conditional writes of changed objects (If-Match): ovfs looks at the object before it replaces a file, and overwrites a change that another host makes between the look and the write',
 }
 
 const READ_CONDITION_REFUSED =
-  'the server refuses reads on condition that the object is unchanged (If-Match): ovfs looks after each read whether it still is, which is one request more'
+  'the server refuses conditional reads (If-Match): ovfs checks after each read that the object is unchanged, which takes one more request'
 
 const LISTING_REFUSED =
-  'the credentials may not list (any more): listings fail, and of names that this daemon has not seen, the service does not tell an absent object from a denied one; objects can be used by name, and new ones made'
+  'the service refuses to list: the credentials may not list (any more). ls fails with EACCES; existing files can still be opened by name, and new ones created. Grant the right to list'
 
 const LISTING: Transfer = { bytes: 0, serviceMs: LONGEST_OPERATION_MS }
 
-/** How an operation runs; by default as a question that moves few bytes and may be repeated. */
+/** How an operation runs. By default it moves few bytes, changes nothing and may be repeated. */
 interface Manner {
-  /** Undefined for an operation that has the plain time limit. */
+  /** Undefined for an operation that must end within the plain time limit. */
   readonly transfer?: Transfer
   /** It may change the object under its key. */
   readonly changes?: boolean
   readonly retries?: RetryPolicy
-  /** It goes on with what an earlier call began, so new credentials do not help it. */
+  /** It continues an upload that an earlier call began with the old credentials, so new credentials do not help it. */
   readonly continues?: boolean
 }
 
@@ -167,7 +167,7 @@ export class Storage {
   /** Changes that outlived their deadline and may still land: the next change of the same key waits for them. */
   readonly #lingering = new Map<string, Promise<unknown>>()
   readonly #ownChanges = new OwnChanges()
-  /** Keys that `reserve` has written an empty object to. */
+  /** Keys under which `reserve` has written an empty object. */
   readonly #reserved = new Set<string>()
 
   constructor(operator: Operator, options: StorageOptions) {
@@ -250,7 +250,7 @@ export class Storage {
     }
   }
 
-  /** What the service says of an unseen object, or that it refuses to speak of it because the credentials may not list. */
+  /** Returns the answer, or `concealed` if the service refuses it because the credentials may not list the directory. */
   async #unlessConcealed<T>(
     operator: Operator,
     key: string,
@@ -272,14 +272,14 @@ export class Storage {
   }
 
   /**
-   * Rejects if there is an object under the key. If the service conceals whether there is one, an empty object that is written on
-   * condition takes its place: what the caller is about to write without a condition replaces that.
+   * Rejects if an object exists under the key. If the service conceals whether one exists, writes an empty object on the condition
+   * that none exists. The caller's next write, which carries no condition, then replaces only that empty object.
    */
   async requireAbsent(key: string): Promise<void> {
     await this.reserve(key)
   }
 
-  /** The same. True if an empty object has been written, which the caller has to replace or delete. */
+  /** Like `requireAbsent`. Returns true if it has written an empty object, which the caller must replace or delete. */
   async reserve(key: string): Promise<boolean> {
     const found = await this.#look(key, true)
     if (found === 'absent') return false
@@ -287,7 +287,7 @@ export class Storage {
     await this.write(key, new Uint8Array(0), { absent: true }, async () => {
       throw new FsError(
         'EACCES',
-        `${JSON.stringify(key)} may exist: the service neither tells nor takes conditions`,
+        `${JSON.stringify(key)} may exist: the credentials may not list, and the server refuses conditional writes, so ovfs cannot tell`,
       )
     })
     this.#reserved.add(key)
@@ -334,8 +334,8 @@ export class Storage {
   /** A transfer of about so many bytes from the service. */
   #fetch<T>(key: string, bytes: number, call: (operator: Operator) => Promise<T>): Promise<T> {
     const transfer = { bytes }
-    // A connection that hangs is given up early and the read repeated. As that would also cut a slow line, each attempt has
-    // twice as much time as the one before.
+    // A read over a connection that hangs ends early and is repeated. Each attempt gets twice as much time as the one before,
+    // so that a read over a slow line succeeds as well.
     let limitMs = 0
     const read = (connection: Connection) => {
       const longestMs = this.#watch.longestMs(transfer)
@@ -346,7 +346,7 @@ export class Storage {
     return this.#run('read', key, read, { transfer })
   }
 
-  /** stat fetches the whole value too: who wants its bytes need not ask for its size first. */
+  /** stat fetches the whole value: a caller that wants the bytes should read them without a stat before. */
   get statsByReading(): boolean {
     return this.traits.cutsRanges === 'remote' && this.scheme !== 'cacache'
   }
@@ -454,7 +454,7 @@ export class Storage {
       await confirm()
       await this.copy(beside, key, size)
     } finally {
-      // What could not be cleaned up is an object too many, which is not listed.
+      // If the deletion fails, a temporary object remains, which is not listed.
       await this.delete(beside).catch(() => undefined)
     }
   }
@@ -548,13 +548,13 @@ export class Storage {
   }
 
   /**
-   * Fails for a directory that may hold names which the server does not list: its DELETE is recursive (RFC 4918, 9.6.1).
+   * Fails for a directory that may hold names which the server does not list, because a DELETE is recursive (RFC 4918, 9.6.1).
    * @throws EPERM
    */
   requireDeletable(key: string): void {
     if (!this.traits.mayHideDots || !key.endsWith('/')) return
-    const lists = this.traits.hidesDots ? 'lists' : 'may list'
-    const reason = `the server ${lists} no names that begin with a dot, and would delete them with their directory`
+    const hides = this.traits.hidesDots ? 'does not list' : 'may not list'
+    const reason = `the server ${hides} names that begin with a dot, and would delete such files with their directory`
     throw new FsError('EPERM', `delete ${JSON.stringify(key)}: ${reason}`)
   }
 
@@ -669,7 +669,7 @@ export class Storage {
     try {
       const result = await this.#run(operation, key, call, { ...manner, changes: true })
       this.#writeRights.succeeded(operation)
-      // To begin an upload in parts changes nothing yet.
+      // Opening an upload in parts does not change the object yet.
       if (operation !== 'write') this.#reserved.delete(key)
       return result
     } finally {
@@ -761,7 +761,7 @@ export class Storage {
 
   #failed(error: unknown, operation: string, key: string): StorageError {
     const failure = toStorageError(error, this.scheme, operation, key)
-    // A local folder has permissions of its own for each directory.
+    // On a local folder each directory has its own permissions.
     if (this.scheme !== 'fs') this.#writeRights.failed(failure)
     // A read of a version that is gone is an ordinary answer to a reader of a file that others change.
     const isOrdinary =
@@ -775,7 +775,7 @@ export class Storage {
   }
 }
 
-/** What a service needs at most for its own work on so many bytes, in milliseconds. */
+/** How long the service's own work on this many bytes may take, in milliseconds. */
 function serviceMs(bytes: number): number {
   return (bytes / SLOWEST_SERVICE) * 1000
 }

@@ -1,10 +1,10 @@
-// Decides how long a transfer may take. OpenDAL tells nothing about the progress of one request, and no request can be cancelled,
-// so the size of an object says little: on a slow line a large one takes many time limits. A transfer therefore goes on while the
-// service answers. If no request at all has been answered for one time limit, one cheap request is sent to find out.
+// Decides how long a transfer may take. OpenDAL does not report the progress of a request, and on a slow line a large object takes
+// many time limits. So a transfer goes on while the service answers any request. If the service has answered no request for one time
+// limit, one cheap request tests whether it still answers.
 
 import { withDeadline } from './deadline.ts'
 
-/** The slowest line that is still of use, in bytes per second: sets an upper bound for transfers by their size. */
+/** The slowest useful line, in bytes per second: sets the upper bound of a transfer by its size. */
 const SLOWEST_LINE = 32 << 10
 /** The longest delay that Node's timers take, in milliseconds. */
 const LONGEST_DELAY_MS = 2 ** 31 - 1
@@ -12,7 +12,7 @@ const LONGEST_DELAY_MS = 2 ** 31 - 1
 export interface Transfer {
   /** Bytes that go through this host. */
   readonly bytes: number
-  /** What the service may need for its own work on them, in milliseconds. */
+  /** How long the service's own work on them may take, in milliseconds. */
   readonly serviceMs?: number
 }
 
@@ -26,7 +26,7 @@ export class TransferWatch {
   #asking: Promise<boolean> | undefined
 
   /**
-   * @param graceMs for which an operation is waited for after its own time limit
+   * @param graceMs how much longer than its own time limit an operation is waited for
    * @param ask sends one cheap request; false if the service did not answer it
    */
   constructor(limitMs: number, graceMs: number, ask: () => Promise<boolean>) {
@@ -35,7 +35,7 @@ export class TransferWatch {
     this.#ask = ask
   }
 
-  /** To be called when the service has answered a request, whatever it said. */
+  /** To be called when the service has answered a request, with success or an error. */
   answered(): void {
     this.#lastAnswer = performance.now()
   }
@@ -47,7 +47,7 @@ export class TransferWatch {
 
   /**
    * Settles as `work` does, or rejects when the service no longer answers, or when the upper bound has passed.
-   * @param late makes the error, from the milliseconds that have passed in silence, or in all if the service `answers`
+   * @param late makes the error. If the service `answers`, the milliseconds are those of the whole transfer, else those of its silence
    */
   run<T>(
     work: Promise<T>,
@@ -103,7 +103,7 @@ export class TransferWatch {
     })
   }
 
-  /** One request for all transfers that want to know. */
+  /** Sends one request for all transfers that wait for the outcome. */
   #answers(): Promise<boolean> {
     this.#asking ??= withDeadline(this.#ask(), this.#limitMs + this.#graceMs, () => new Error('no answer'))
       .catch(() => false)

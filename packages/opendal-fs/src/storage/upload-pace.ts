@@ -1,6 +1,6 @@
-// How many parts of an upload are under way at once. OpenDAL's binding 0.49.2 never frees a writer after one of its calls was
-// rejected, with the parts that it still holds: up to eight with four at once (measured: 62 MiB), and one (8 MiB) if they are sent
-// one at a time. So after a failure parts are sent one by one until an upload is completed.
+// Decides how many parts of an upload are sent at once. OpenDAL's binding 0.49.2 leaks a writer, with the parts that it holds, after
+// one of its calls was rejected: up to eight parts if four are sent at once (measured: 62 MiB), one part (8 MiB) if they are sent one
+// at a time. So after a failed upload, parts are sent one at a time until an upload succeeds.
 
 const CONCURRENT_PARTS = 4
 

@@ -1,7 +1,7 @@
-// Whether two looks at a key found the same version of an object. Everything that has to know asks here: cached bytes, conflicts,
-// the journal's replay, sidecars, and sessions that another process or host continues.
+// Decides whether two looks at a key found the same version of an object: for cached bytes, conflicts, the journal's replay,
+// sidecars, and sessions that another process or host continues.
 //
-// ETags decide where both looks have one. They are compared weakly (RFC 9110, 8.8.3.2): Apache's mod_dav sends `W/"x"` for a
+// ETags decide if both looks have one. They are compared weakly (RFC 9110, 8.8.3.2): Apache's mod_dav sends `W/"x"` for a
 // file that was written within the last second, and `"x"` for the same bytes afterwards. A weak ETag alone promises only
 // equivalent content, so the modification times must agree too. Without ETags the modification times decide, compared at
 // the coarser of their two granularities.
@@ -9,7 +9,7 @@
 import type { Time } from '../attributes/time.ts'
 import type { ObjectInfo } from './storage.ts'
 
-/** What tells versions apart, as far as a service has it. */
+/** What distinguishes versions; a service may lack the ETag or the time. */
 export type ObjectVersion = Pick<ObjectInfo, 'size' | 'etag' | 'mtime'>
 
 /** `unknown` if the sizes agree and nothing else can be compared. */
@@ -23,19 +23,19 @@ export function compareVersions(a: ObjectVersion, b: ObjectVersion): Comparison 
   return (isWeak(a.etag) || isWeak(b.etag)) && times === 'different' ? 'different' : 'same'
 }
 
-/** True if bytes of version `a` may be used for version `b`. A service that tells nothing but sizes is believed. */
+/** True if bytes of version `a` may be used for version `b`. If a service reports only sizes, equal sizes are enough. */
 export function isSameVersion(a: ObjectVersion, b: ObjectVersion): boolean {
   const comparison = compareVersions(a, b)
   return comparison === 'same' || (comparison === 'unknown' && isVersionBlind(a) && isVersionBlind(b))
 }
 
-/** False only if what was found, or that nothing was found, is certainly not what was expected. */
+/** False only if the found object, or its absence, certainly differs from what was expected. */
 export function mayBeVersion(expected: ObjectInfo | undefined, found: ObjectInfo | undefined): boolean {
   if (expected === undefined || found === undefined) return expected === found
   return expected.kind === found.kind && compareVersions(expected, found) !== 'different'
 }
 
-/** True if the service gives no means to see that an object of the same size has changed. */
+/** True if the service reports only a size, so that a change to another version of that size is invisible. */
 export function isVersionBlind({ etag, mtime }: ObjectVersion): boolean {
   return etag === undefined && mtime === undefined
 }
@@ -45,7 +45,7 @@ export function strongEtag(etag: string | undefined): string | undefined {
   return etag === undefined || isWeak(etag) ? undefined : etag
 }
 
-/** One text for a version, which a sidecar stores beside the times that belong to it. */
+/** A version as a text, which a sidecar stores with the times that belong to the version. */
 export function versionName({ size, etag, mtime }: ObjectVersion): string {
   if (etag !== undefined) return opaqueTag(etag)
   return mtime === undefined ? String(size) : `${size}@${mtime.sec}.${mtime.nsec}`
@@ -76,7 +76,7 @@ function compareCoarsely(a: Time | undefined, b: Time | undefined): Comparison {
   return isSame ? 'same' : 'different'
 }
 
-/** In nanoseconds: what the service shows of the time. A finer time that happens to be round is compared more coarsely. */
+/** The granularity of a time, in nanoseconds. A fine time that happens to be round counts as a coarser one. */
 function granularity({ nsec }: Time): number {
   return [1e9, 1e6, 1e3].find(unit => nsec % unit === 0) ?? 1
 }

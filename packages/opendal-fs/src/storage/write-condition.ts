@@ -1,6 +1,6 @@
-// The state that a key must be in for a write to replace it. A service that can checks it in the same step as it writes. Elsewhere,
-// and where only a weak ETag is known, the only way is to look directly before the write, and what another host stores in between
-// is lost. OpenDAL knows which protocols have conditions; that a server refuses them shows only when one is sent.
+// The state that a key must be in for a write to replace it. Some services check this condition and write in one step. On other
+// services, and if only a weak ETag is known, ovfs looks at the object directly before the write; a change that another host makes
+// in between is lost. OpenDAL knows which protocols have conditions; whether a server refuses them shows only when one is sent.
 
 import { copiedMetadata, metadataFor, type UserMetadata } from '../attributes/user-metadata.ts'
 import type { Capability } from './binding.ts'
@@ -39,9 +39,9 @@ export interface WriteOptions {
   readonly cacheControl?: string
 }
 
-/** Statuses with which servers refuse a condition that they do not know. 412 and 409 are answers to one that they do. */
+/** Statuses with which a server refuses a condition that it does not support. 412 and 409 come from servers that support it. */
 const REFUSING: ReadonlySet<number | undefined> = new Set([400, 405, 422, 501])
-/** Other reasons for such a status, which may be gone when the same bytes are sent again. */
+/** Other error codes with these statuses. Such an error may not occur again when the same bytes are sent again. */
 const OTHER_REASONS: ReadonlySet<string | undefined> = new Set([
   'RequestTimeout',
   'IncompleteBody',
@@ -55,7 +55,7 @@ export class ConditionalWrites {
   readonly #traits: ServiceTraits
   readonly #onRefused: (name: ConditionName) => void
 
-  /** @param onRefused told once for each condition that the server turns out to refuse */
+  /** @param onRefused called once for each condition that the server refuses */
   constructor(capability: Capability, traits: ServiceTraits, onRefused: (name: ConditionName) => void) {
     this.#capability = capability
     this.#traits = traits
@@ -136,7 +136,7 @@ function headerOptions(headers: ObjectHeaders, capability: Capability): WriteOpt
   }
 }
 
-/** True if a request that carried a condition may have failed for that. */
+/** True if a request may have failed because it carried a condition. */
 export function mayRefuseCondition(error: unknown): boolean {
   const { status, code } = answerOf(error)
   if (refusalOf(error) !== undefined || OTHER_REASONS.has(code)) return false

@@ -1,5 +1,5 @@
-// Credentials that may read and not write show only when something is written: nothing is written at the start to find out. The
-// first refusal is told, with what is missing, and not repeated for each change that fails after it.
+// Warns once if the credentials lack the right to write or to delete. The start does not test these rights, so the first change
+// that the service refuses shows it. Later refusals are not repeated.
 
 import { refusalOf } from './service-answer.ts'
 import type { StorageError } from './storage-error.ts'
@@ -10,8 +10,8 @@ const CHANGING: ReadonlySet<string> = new Set(['write', 'close', 'copy', 'create
 
 const CONSEQUENCE: Readonly<Record<Right, string>> = {
   write:
-    'what changes a file or directory fails with EACCES. Grant the right to write and delete objects, or serve the share read-only',
-  delete: 'removing and renaming fail with EACCES. Grant the right to delete objects',
+    'changes to files and directories fail with EACCES. Grant the right to write and delete objects, or serve the share read-only',
+  delete: 'removing and renaming files fail with EACCES. Grant the right to delete objects',
 }
 
 export class WriteRights {
@@ -19,7 +19,7 @@ export class WriteRights {
   readonly #told = new Set<Right>()
   readonly #seen = new Set<Right>()
 
-  /** @param onRefused told once of each right that is missing */
+  /** @param onRefused called once for each missing right */
   constructor(onRefused: (message: string) => void) {
     this.#onRefused = onRefused
   }
@@ -29,7 +29,7 @@ export class WriteRights {
     this.#seen.add(rightFor(operation))
   }
 
-  /** An operation, which need not be a change, has failed. */
+  /** Any operation has failed; failures of operations that change nothing are ignored. */
   failed(error: StorageError): void {
     const { operation, key } = error
     if (!CHANGING.has(operation)) return
@@ -37,11 +37,11 @@ export class WriteRights {
     const refusal = refusalOf(error)
     // A 403 without a code may be about this name alone, if other changes have succeeded.
     if (refusal !== 'access' && (refusal !== 'unclear' || this.#seen.has(right))) return
-    // Who was told that nothing can be written expects that nothing can be deleted.
+    // The warning about writing covers deleting.
     if (this.#told.has(right) || this.#told.has('write')) return
     this.#told.add(right)
     this.#onRefused(
-      `the credentials may not ${right} ${JSON.stringify(key)}, and maybe nothing else: ${CONSEQUENCE[right]}`,
+      `the credentials may not ${right} ${JSON.stringify(key)}, and perhaps no other object: ${CONSEQUENCE[right]}`,
     )
   }
 }

@@ -160,7 +160,7 @@ export class Publisher {
 
   #orPublish(inode: Inode, saving: undefined | Promise<void>): undefined | Promise<void> {
     return saving?.catch(error => {
-      // The host's disk is full: the storage has to take the file now.
+      // The host's disk is full: publish the file now.
       if (error instanceof StateError) return this.publish(inode)
       throw error
     })
@@ -262,7 +262,7 @@ export class Publisher {
    * @throws StorageError if the service has something else, though it took the bytes: they are kept here
    */
   async #stored(key: string, size: number): Promise<ObjectInfo | undefined> {
-    // It would fetch the whole value to tell its size.
+    // A stat would fetch the whole value only to report its size.
     if (this.#tree.storage.statsByReading) return { kind: 'file', size, mtime: undefined, etag: undefined }
     let info: ObjectInfo | undefined
     try {

@@ -52,7 +52,7 @@ export class WholeCopies {
     const key = this.#tree.key(to)
     const expected = file.info ?? file.replaced
     const there = await storage.stat(key, expected === undefined)
-    // A copy carries no condition that would protect what the service conceals.
+    // A copy carries no condition, so it would replace an object that the service conceals.
     if (!mayBeVersion(expected, there) || (there === undefined && storage.isListingRefused(key))) return false
     await this.#publisher.usage.ready()
     this.#publisher.usage.requireBytes(size)

@@ -1,5 +1,5 @@
-// With write-back a close is acknowledged once the host's disk has the file. The storage gets it a moment later: many files at
-// once, each as it was last closed, and none that has been removed meanwhile. A publication that fails is tried again, and the
+// With write-back, a close is acknowledged once the host's disk has the file. The file is published a moment later: many files at
+// once, each as it was last closed, except files that have been removed meanwhile. A publication that fails is tried again, and the
 // next close or fsync of the file returns its error.
 
 import { isSaved, type SavedFiles } from '../journal/saved-files.ts'
