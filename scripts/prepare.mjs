@@ -1,6 +1,6 @@
-// Makes a fresh machine ready: node_modules; for a guest QEMU, kernel and busybox; for the tests also storage servers, the
-// disk of a Debian guest, arm64, and newer releases of Node. Assumes only Node with npm. `node scripts/prepare.mjs [--guest] [--tests]` does just that; the
-// other scripts import it.
+// Prepares a fresh machine that has only Node with npm: node_modules; for a guest also QEMU, a kernel and busybox; for the tests also
+// storage servers, the disk of a Debian guest, an arm64 user space, and newer releases of Node. Run it as
+// `node scripts/prepare.mjs [--guest] [--tests]`; other scripts import it.
 
 import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'

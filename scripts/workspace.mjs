@@ -34,8 +34,8 @@ export function ensureInstalled() {
 }
 
 /**
- * Adds OpenDAL's binaries for a processor that the lockfile has none for. It was written from a registry that lacks the packages for
- * arm64, so pnpm cannot know them; they are installed in .cache, in the versions that the manifests name, and linked from node_modules.
+ * Adds OpenDAL's binaries for arm64. The lockfile has no entry for them, so pnpm cannot install them (see CONTRIBUTING.md). They are
+ * installed in .cache, in the versions that the manifests name, and linked from node_modules.
  * @param {string} arch
  */
 export function addBinding(arch) {

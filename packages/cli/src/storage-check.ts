@@ -34,7 +34,7 @@ export interface CheckedStorage {
 
 const HIDES_DOTS =
   'this server lists no names that begin with a dot (as nginx does): rmdir fails, because it would also delete such files of other programs, ' +
-  'and moving a directory fails; names that begin with a dot are stored as ovfs-y-... on this share'
+  'and moving a directory may fail; names that begin with a dot are stored as ovfs-y-... on this share'
 
 const MAY_HIDE_DOTS =
   'could not test whether the server lists names that begin with a dot: rmdir fails, and moving a directory may fail, because they could ' +

@@ -65,7 +65,7 @@ export interface OpendalFsOptions {
   /** The size that the file system claims to have, in bytes; default 1 PiB. */
   readonly capacityBytes?: number
   /**
-   * False if the credentials may not list: sidecars tell which names there are, and directories that others made are not seen.
+   * False if the credentials may not list. Then names come from sidecars, and directories that other programs made are not found.
    * Default true.
    */
   readonly mayList?: boolean

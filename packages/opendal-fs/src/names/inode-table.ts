@@ -111,7 +111,7 @@ export class InodeTable {
 
   /**
    * Hangs an inode elsewhere. The place must be free.
-   * @param segment what stands for the name in keys, if that is not what a new name would have
+   * @param segment the name's segment in keys, if a new object of that name would have another one
    */
   move(inode: Inode, parent: Inode, name: string, segment?: string): void {
     this.#unlink(inode)

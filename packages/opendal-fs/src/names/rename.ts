@@ -194,8 +194,8 @@ export class Renamer {
   }
 
   /**
-   * The bytes are the same; the storage may know them by another version now.
-   * @param info undefined if it could not be asked: then the next look tells
+   * To be called after a move: the bytes are unchanged, but their version may be another one.
+   * @param info undefined if the object could not be looked up: then the next look shows the version
    */
   #takeNewVersion(inode: Inode, info: ObjectInfo | undefined): void {
     const file = inode.file!
@@ -296,9 +296,10 @@ export class Renamer {
   }
 
   /**
-   * The bytes of everything below are the same; the storage may know them by other versions now, which are no other client's.
-   * @param path of the directory below the one that was moved
-   * @param versions those that are known, by directory
+   * To be called after a directory move: the bytes of all files below are unchanged. New versions of them come from the move, not
+   * from another client.
+   * @param path of the directory, below the one that was moved
+   * @param versions the known ones, by directory
    */
   #takeNewVersions(inode: Inode, path: string, versions: ReadonlyMap<string, MovedVersions>): void {
     const directory = inode.directory!

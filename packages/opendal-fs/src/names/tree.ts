@@ -20,8 +20,8 @@ import { statWeb } from './web-directories.ts'
 /** Absences remembered per directory. */
 const MOST_ABSENT = 4096
 /**
- * For so long after a direct write the guest may not keep attributes, in milliseconds. Linux leaves pages in its cache that were
- * read during an asynchronous direct write (only a local file system drops them), and notices by the modification time alone.
+ * How long after a direct write the guest may not cache attributes, in milliseconds. Linux keeps pages in its cache that were read
+ * during an asynchronous direct write (only local file systems drop them), and drops them when the modification time has changed.
  */
 const DIRECT_WRITE_MS = 10_000
 /** An answer that a change made here has overtaken is asked for again, so often. */
@@ -444,8 +444,8 @@ export class Tree {
   }
 
   /**
-   * True if a directory that the service only guesses is another one: it is in no index, while a directory that looks alike
-   * to the service is, beside it or beside one above it. Without such a directory, rows of other programs are what it found.
+   * True if the service has reported a directory only because another one has a similar name: the directory is in no index, but one
+   * that the service cannot tell from it is, beside it or beside a parent. Otherwise the service has found rows of other programs.
    */
   #isMistaken(parent: Inode, segment: string): boolean {
     const { attributes } = this

@@ -14,9 +14,9 @@ export interface ConnectionOptions {
 }
 
 /**
- * Makes another operator on the same place with the credentials that can be read now.
- * @param mayGuess make it also if nobody can tell whether the credentials are other ones
- * @returns undefined if the credentials are the same, or cannot be read
+ * Makes a new operator for the same storage, with the current credentials.
+ * @param mayGuess make it even if it is unknown whether the credentials have changed
+ * @returns undefined if the credentials have not changed, or cannot be read
  */
 export type RenewOperator = (mayGuess: boolean) => Operator | undefined
 

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Settles as `work` does, or rejects with what `late` makes once the time is over; the outcome of `work` after that is ignored.
+ * Settles as `work` does. When the time is over, rejects with the error that `late` makes, and ignores the later outcome of `work`.
  * An answer that arrived while this process was busy is not late.
  */
 export function withDeadline<T>(work: Promise<T>, milliseconds: number, late: () => Error): Promise<T> {

@@ -113,7 +113,7 @@ export class KeyNames {
     if (this.#hidesDots) all.push(ESCAPED + escaped(name))
     const isEarlier = name.startsWith(RESERVED) || this.#never.test(name)
     if (isEarlier) all.push(EARLIER + name.replace(this.#earlierEscapable, escapeUnit))
-    // As another program stored it, if that is nothing of ours.
+    // The unescaped name, as another program stores it, unless that is a reserved name.
     else if (!this.isOurs(name) && this.#nameOf(name) === name) all.push(name)
     return all
   }
@@ -157,7 +157,7 @@ export class KeyNames {
     if (!name.startsWith(SHOWN)) return undefined
     const isTwin = name.endsWith(DIRECTORY_END)
     const segment = unescaped(name.slice(SHOWN.length, isTwin ? -DIRECTORY_END.length : undefined))
-    // Only what would be shown so, and never what OpenDAL would take for another key.
+    // Only a segment that would be shown under this name, and never one that OpenDAL would change.
     if (this.toShownName(segment, isTwin) !== name || !this.isReachable(segment)) return undefined
     const own = isTwin ? undefined : this.toName(segment)
     if (own !== undefined && this.spellings(own)[0] === segment) return undefined

@@ -50,8 +50,8 @@ async function moveByCopy(storage: Storage, move: Copying): Promise<Moved> {
 }
 
 /**
- * The service's own rename, of a file or of a directory (both keys without a slash then). Where the answer is lost, a look at both
- * keys tells whether it has happened: a second rename could destroy what the first one has moved.
+ * The service's own rename, of a file or of a directory (then both keys are without a slash). If the answer is lost, a look at both
+ * keys shows whether the rename has happened. It is not simply repeated: a second rename could destroy what the first one has moved.
  */
 export async function renameObject(storage: Storage, from: string, to: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {

@@ -21,7 +21,7 @@ interface SchemeTraits {
   readonly assumesDirectories?: boolean
   /** stat reports a directory if any key matches its name, ignoring case and with `_` and `%` as wildcards. */
   readonly guessesDirectories?: boolean
-  /** stat is not asked for a directory: our marker object tells of it. */
+  /** stat cannot find directories: a directory exists if its marker object does. */
   readonly findsNoDirectories?: boolean
   /** Overrides `capability()` where the builds of the binding report different values. */
   readonly capability?: Partial<Capability>
@@ -76,7 +76,7 @@ const SCHEMES: Readonly<Record<string, SchemeTraits>> = {
     cutsRanges: 'remote',
     // 0.49.2 cannot list, so names are in sidecars. A share must show the same names whichever build serves it.
     capability: { list: false, listWithRecursive: false, createDir: false },
-    // 0.49.2 finds none. Newer builds search for keys below, which fails on a table with VARBINARY names.
+    // 0.49.2 finds no directory. Newer builds search for keys below it, which fails on a table with VARBINARY names.
     findsNoDirectories: true,
   },
   persy: { cutsRanges: 'remote' },
@@ -157,7 +157,7 @@ export class ServiceTraits {
   readonly assumesDirectories: boolean
   /** stat may report a directory that does not exist, because it matches names with SQL's LIKE: without case, and with wildcards. */
   readonly guessesDirectories: boolean
-  /** stat is not asked for a directory: our marker object tells of it. */
+  /** stat cannot find directories: a directory exists if its marker object does. */
   readonly findsNoDirectories: boolean
   /** `rename` replaces a directory at the target, with everything in it. */
   readonly renameReplacesDirectories: boolean

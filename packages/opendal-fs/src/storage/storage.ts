@@ -145,7 +145,7 @@ export class Storage {
   readonly readOnly: boolean
   /** Bytes of the largest file that can be published. */
   readonly largestFile: number
-  /** The service can list keys, and the credentials may. Elsewhere sidecars tell which names there are. */
+  /** The service can list keys and the credentials may list. Otherwise names come from sidecars. */
   readonly canList: boolean
   /** Listing is possible, if only by what sidecars hold. */
   readonly lists: boolean
@@ -202,8 +202,8 @@ export class Storage {
 
   /**
    * Undefined if there is no such object. A directory's key ends with a slash; the root's is empty.
-   * @param unseen nothing here has ever seen the object: if the service refuses to say whether it exists, because the credentials
-   * may not list, it counts as absent. Of an object that was seen such a refusal is EACCES.
+   * @param unseen this daemon has never seen the object. If the service then conceals whether it exists, because the credentials may
+   * not list, it counts as absent. For an object that this daemon has seen, such a refusal is EACCES.
    */
   async stat(key: string, unseen = false): Promise<ObjectInfo | undefined> {
     const found = await this.#look(key, unseen)
@@ -299,7 +299,7 @@ export class Storage {
     return found?.kind === 'file' && found.size === 0 && this.#reserved.has(key)
   }
 
-  /** What the service keeps of an object, with what only a copy of it needs; undefined if there is no such object. */
+  /** Looks up an object with the headers that only a copy needs; undefined if there is no such object. */
   async describe(
     key: string,
   ): Promise<{ readonly info: ObjectInfo; readonly headers: ObjectHeaders } | undefined> {
@@ -402,7 +402,7 @@ export class Storage {
     } catch (error) {
       if (!(error instanceof StorageError)) throw error
       if (error.kind === 'ConditionNotMatch') this.traits.ignoresIfMatch = false
-      // Any other failure tells nothing: the next read asks again.
+      // Any other failure proves nothing: the next read tests again.
     }
   }
 
@@ -443,7 +443,7 @@ export class Storage {
     if (!holds) throw versionLostError('write', key)
   }
 
-  /** Copies what was written under another name because the binding cannot write this one: see ServiceTraits.misplaces. */
+  /** Copies a temporary object to the key, because the binding cannot write this key directly: see ServiceTraits.misplaces. */
   async #putInPlace(
     beside: string,
     key: string,
@@ -471,7 +471,7 @@ export class Storage {
     return this.#upload(beside, partBytes, { metadata }, size => this.#putInPlace(beside, key, size))
   }
 
-  /** @param completed is told the size of what was uploaded */
+  /** @param completed called with the size of the uploaded object */
   async #upload(
     key: string,
     partBytes: number,
@@ -524,7 +524,7 @@ export class Storage {
     return Math.min(Math.max(least, Math.ceil(size / 9_000)), most)
   }
 
-  /** A directory exists by an object of ours in it: the service has no directories, or they cannot be looked at. */
+  /** A directory exists only through a marker object in it: the service has no directories, or ovfs cannot look at them. */
   get marksDirectories(): boolean {
     return !this.capability.createDir || this.traits.guessesDirectories || this.#rights.hasRefused
   }
@@ -541,7 +541,7 @@ export class Storage {
   async createDirectory(key: string): Promise<void> {
     if (this.marksDirectory(key)) {
       await this.write(key + DIRECTORY_MARKER, new Uint8Array(0))
-      // Where only the right to list is missing, the object with the slash is what others see.
+      // If only the right to list is missing, other programs recognize the directory by its object with the slash.
       if (!this.#rights.hasRefused || this.#lacksDirectories(key)) return
     }
     await this.#change('create_dir', key, ({ plain }) => plain.createDir(key))
@@ -569,8 +569,8 @@ export class Storage {
   }
 
   /**
-   * The service's own rename: replaces what is there. Only where `capability.rename` is set. It is tried once: a second one could
-   * move something else. See renameObject.
+   * The service's own rename. Replaces the object at the target. Requires `capability.rename`. Not retried, because a second rename
+   * could move another object: see renameObject.
    */
   async rename(from: string, to: string): Promise<void> {
     this.#requireAddressable('rename', to)
@@ -591,7 +591,7 @@ export class Storage {
     return this.capability.copy && this.traits.copies && size <= this.traits.largestCopy
   }
 
-  /** The service's own copy of an object of `size` bytes: replaces what is there. Only where `canCopy`. */
+  /** The service's own copy of an object of `size` bytes. Replaces the object at the target. Requires `canCopy`. */
   async copy(from: string, to: string, size = 0): Promise<void> {
     this.#requireAddressable('copy', from)
     const transfer = { bytes: 0, serviceMs: COPY_LIMITS * this.#timeoutMs + serviceMs(size) }
@@ -606,7 +606,7 @@ export class Storage {
   async list(key: string): Promise<ListedObject[]> {
     if (!this.lists) throw new FsError('EOPNOTSUPP', `the service ${this.scheme} cannot list`)
     if (!this.canList) return listIndexed(this, key)
-    // OpenDAL has a time limit for each page. For all pages together there is none as long as the service answers.
+    // OpenDAL applies the time limit to each page. All pages together may take LONGEST_OPERATION_MS while the service answers.
     const entries = await this.#run('list', key, ({ lister }) => lister.list(key), {
       transfer: LISTING,
       retries: NO_RETRIES,

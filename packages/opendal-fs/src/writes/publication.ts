@@ -152,7 +152,7 @@ export class Publisher {
     return this.#orPublish(inode, this.#writeBack.settle(inode))
   }
 
-  /** The same after the last handle was released, which has no caller that an error of an earlier publication could reach. */
+  /** The same for the release of the last handle. Keeps an error of an earlier publication, because RELEASE cannot return it. */
   released(inode: Inode): undefined | Promise<void> {
     if (this.#writeBack === undefined) return this.publish(inode)
     return this.#orPublish(inode, this.#writeBack.released(inode))

@@ -44,8 +44,7 @@ export class WriteBack {
   }
 
   /**
-   * The same for the release of the last handle. Linux ignores what RELEASE answers, so a failure stays for the next close that
-   * a program waits for.
+   * The same for the release of the last handle. Linux ignores the answer to RELEASE, so a failure is kept for the next close.
    */
   released(inode: Inode): undefined | Promise<void> {
     return isSaved(inode) ? undefined : this.#save(inode)

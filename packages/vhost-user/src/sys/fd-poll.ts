@@ -36,9 +36,9 @@ const drained = () => {
 }
 
 /**
- * Has Node run the microtasks and ticks that the callbacks of this turn leave, in the check phase that follows. koffi calls back
- * without a callback scope, and since 26.4 Node drains no queue after that: a settled promise would wait for the next timer.
- * One immediate serves all callbacks of a turn.
+ * Makes Node run the microtasks and ticks that callbacks of this turn have queued, in the check phase of the same turn. koffi calls
+ * back without a callback scope, and since 26.4 Node does not drain these queues then: a resolved promise would wait for the next
+ * timer. One immediate serves all callbacks of a turn.
  */
 function drainAfterCallbacks(): void {
   if (isDrainPending) return
