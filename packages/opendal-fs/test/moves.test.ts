@@ -83,6 +83,20 @@ describe.each([
     expect(await guest.names('/')).toEqual(['b'])
   })
 
+  it('an object of the same size that another client stores at the target is not taken for the copy', async () => {
+    s3.put('a', 'mine')
+    s3.put('d/f', 'mine too')
+    s3.intercept = ({ copyOf, key }) => {
+      if (copyOf === undefined) return undefined
+      s3.put(key, copyOf === 'a' ? 'them' : 'them too')
+      return s3Error('InternalError', 200)
+    }
+    await guest.rename('a', 'b')
+    await guest.rename('d', 'e')
+    const stored = Object.entries(s3.texts()).filter(([key]) => !key.endsWith('/'))
+    expect(Object.fromEntries(stored)).toEqual({ b: 'mine', 'e/f': 'mine too' })
+  })
+
   it('a rename whose copy never arrives is EIO, and leaves source and target as they were', async () => {
     s3.put('a', 'payload')
     s3.put('b', 'another')

@@ -168,6 +168,9 @@ export async function isCopy(
   const candidates = versions.filter(({ size }) => found.kind === 'file' && size === found.size)
   if (candidates.length === 0) return false
   if (candidates.some(version => hasSameContent(storage, version, found))) return true
+  // Another client may have stored an object of the same size at the target while the service made no copy.
+  if (candidates.every(version => mayDiffer(storage, version, found)))
+    return left !== undefined && isSameObject(storage, from, left, to, found)
   // The target has changed since before the copy, so the copy was made.
   if (target === undefined || !mayBeVersion(target, found)) return true
   return left !== undefined && isSameObject(storage, from, left, to, found)
@@ -220,6 +223,15 @@ export async function holdsSameBytes(
   bInfo: ObjectInfo,
 ): Promise<boolean> {
   return hasSameContent(storage, aInfo, bInfo) || isSameObject(storage, a, aInfo, b, bInfo)
+}
+
+/** The ETag of an object that was stored in one piece; with encryption it is no digest of the bytes, but has the same shape. */
+const DIGEST = /^"?[0-9a-f]{32}"?$/i
+
+/** True if the etags are digests and differ. The etag of an object that was uploaded in parts is none, and a copy gets another. */
+function mayDiffer(storage: Storage, a: ObjectInfo, b: ObjectInfo): boolean {
+  const areDigests = [a, b].every(({ etag }) => etag !== undefined && DIGEST.test(etag))
+  return storage.traits.contentEtags && areDigests && a.etag !== b.etag
 }
 
 /** True if two objects hold the same bytes. False if one of them is replaced meanwhile. */
