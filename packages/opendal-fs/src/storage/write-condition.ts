@@ -41,6 +41,7 @@ export interface WriteOptions {
 
 /** Statuses with which a server refuses a condition that it does not support. 412 and 409 come from servers that support it. */
 const REFUSING: ReadonlySet<number | undefined> = new Set([400, 405, 422, 501])
+const NOT_IMPLEMENTED = 501
 /** Other error codes with these statuses. Such an error may not occur again when the same bytes are sent again. */
 const OTHER_REASONS: ReadonlySet<string | undefined> = new Set([
   'RequestTimeout',
@@ -98,7 +99,9 @@ export class ConditionalWrites {
       return result
     } catch (error) {
       if (answerOf(error).status === 412) conditions[name] = 'works'
-      if (conditions[name] === 'works' || !mayRefuseCondition(error)) throw error
+      if (!mayRefuseCondition(error)) throw error
+      // 501 (RFC 9110, 15.6.2) stays definite after conditions have worked: the gateway behind the address was replaced.
+      if (conditions[name] === 'works' && answerOf(error).status !== NOT_IMPLEMENTED) throw error
       refusal = error
     }
     await confirm()
@@ -109,7 +112,7 @@ export class ConditionalWrites {
       // The service refuses the write for another reason; or nothing can be said yet.
       throw mayRefuseCondition(error) ? refusal : error
     }
-    if (conditions[name] === 'unknown') {
+    if (conditions[name] !== 'refused') {
       conditions[name] = 'refused'
       this.#onRefused(name)
     }
