@@ -228,7 +228,7 @@ export async function holdsSameBytes(
 /** The ETag of an object that was stored in one piece; with encryption it is no digest of the bytes, but has the same shape. */
 const DIGEST = /^"?[0-9a-f]{32}"?$/i
 
-/** True if the etags are digests and differ. The etag of an object that was uploaded in parts is none, and a copy gets another. */
+/** True if both etags are digests and differ. An object that was uploaded in parts has another kind of etag, which a copy does not keep. */
 function mayDiffer(storage: Storage, a: ObjectInfo, b: ObjectInfo): boolean {
   const areDigests = [a, b].every(({ etag }) => etag !== undefined && DIGEST.test(etag))
   return storage.traits.contentEtags && areDigests && a.etag !== b.etag
