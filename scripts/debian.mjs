@@ -36,6 +36,7 @@ const testPrograms = {
   binutils: 'as',
   'binutils-aarch64-linux-gnu': 'aarch64-linux-gnu-as',
   'libnginx-mod-http-dav-ext': '/usr/lib/nginx/modules/ngx_http_dav_ext_module.so',
+  'mariadb-client-core': 'mariadb',
   'mariadb-server-core': 'mariadbd',
   memcached: 'memcached',
   'nginx-light': 'nginx',
@@ -44,6 +45,8 @@ const testPrograms = {
   rclone: 'rclone',
   'redis-tools': 'redis-check-rdb',
   sqlite3: 'sqlite3',
+  'xz-utils': 'xz',
+  zstd: 'zstd',
 }
 
 const busybox = 'busybox-static'
